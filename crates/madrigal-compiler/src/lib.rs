@@ -1,0 +1,3 @@
+//! From syntax tree to bytecode: `lower/` makes HIR of the tree, `emit/` makes bytecode of the HIR.
+
+pub mod hir;

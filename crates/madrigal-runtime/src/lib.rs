@@ -1,0 +1,1 @@
+//! Structured concurrency over futures: scopes, tasks, cancellation, deadlines, channels, locks, clock.

@@ -1,0 +1,1 @@
+//! The Harn library: builtins and standard modules.

@@ -1,0 +1,1 @@
+//! Values, bytecode and the interpreter of the Harn language; it never waits.
