@@ -1,0 +1,164 @@
+//! Methods of ranges that need no callback. Ends and length take constant time; what lists the ints is bounded in size.
+
+use super::{check_items, chunks, count_from, windows};
+use crate::builtin::{Args, Cx};
+use crate::fault::Fault;
+use crate::value::{Pair, Range, Value};
+
+crate::builtins! {
+    /// Number of ints.
+    "range.len" () -> int = count;
+    /// Number of ints.
+    "range.count" () -> int = count;
+    /// Whether there is none.
+    "range.empty" () -> bool = empty;
+    /// Whether `value` lies inside.
+    "range.contains" (value: any) -> bool = contains;
+    /// The first int, nil when empty.
+    "range.first" () -> int = first;
+    /// The last int, nil when empty.
+    "range.last" () -> int = last;
+    /// The smallest int, nil when empty.
+    "range.min" () -> int = first;
+    /// The largest int, nil when empty.
+    "range.max" () -> int = last;
+    /// As written.
+    "range.to_string" () -> string = to_string;
+    /// The ints as a list.
+    "range.to_list" () -> list = to_list;
+    /// Sum of the ints.
+    "range.sum" () -> int = sum;
+    /// The first `n` ints.
+    "range.take" (n: int) -> list = take;
+    /// All but the first `n` ints.
+    "range.skip" (n: int) -> list = skip;
+    /// Pairs of position and int.
+    "range.enumerate" () -> list = enumerate;
+    /// Pairs of ints and the items of `other`, up to the shorter.
+    "range.zip" (other: any) -> list = zip;
+    /// The ints, then the items of `other`.
+    "range.chain" (other: any) -> list = chain;
+    /// Lists of `n` ints, the last may be shorter.
+    "range.chunks" (n: int) -> list = chunks_method;
+    /// All lists of exactly `n` neighbours.
+    "range.windows" (n: int) -> list = windows_method;
+}
+
+fn receiver(args: &mut Args<'_>) -> Range {
+    match args.take(0) {
+        Value::Range(it) => it,
+        _ => Range::new(0, 0, true),
+    }
+}
+
+/// The ints of a range as values, unless they would take too much memory.
+fn items(range: &Range) -> Result<Vec<Value>, Fault> {
+    check_items("range", Some(range.len()))?;
+    Ok(range.iter().map(Value::Int).collect())
+}
+
+/// The items of a list or range.
+fn items_of(value: &Value) -> Result<Option<Vec<Value>>, Fault> {
+    match value {
+        Value::List(it) => Ok(Some(it.to_vec())),
+        Value::Range(it) => items(it).map(Some),
+        _ => Ok(None),
+    }
+}
+
+fn count(_: &mut Cx<'_>, mut args: Args<'_>) -> Result<usize, Fault> {
+    Ok(receiver(&mut args).len())
+}
+
+fn empty(_: &mut Cx<'_>, mut args: Args<'_>) -> Result<bool, Fault> {
+    Ok(receiver(&mut args).is_empty())
+}
+
+fn contains(_: &mut Cx<'_>, mut args: Args<'_>) -> Result<bool, Fault> {
+    let range = receiver(&mut args);
+    Ok(args.int(1).is_some_and(|it| range.contains(it)))
+}
+
+fn first(_: &mut Cx<'_>, mut args: Args<'_>) -> Result<Value, Fault> {
+    let range = receiver(&mut args);
+    Ok(if range.is_empty() { Value::Nil } else { Value::Int(range.start()) })
+}
+
+fn last(_: &mut Cx<'_>, mut args: Args<'_>) -> Result<Value, Fault> {
+    Ok(receiver(&mut args).last().map_or(Value::Nil, Value::Int))
+}
+
+fn to_string(_: &mut Cx<'_>, args: Args<'_>) -> Result<Value, Fault> {
+    Ok(Value::String(args.string(0)))
+}
+
+fn to_list(_: &mut Cx<'_>, mut args: Args<'_>) -> Result<Value, Fault> {
+    Ok(Value::list(items(&receiver(&mut args))?))
+}
+
+/// By Gauss, in wide arithmetic; wraps like `+`.
+fn sum(_: &mut Cx<'_>, mut args: Args<'_>) -> Result<i64, Fault> {
+    let range = receiver(&mut args);
+    let Some(last) = range.last() else { return Ok(0) };
+    let (first, last) = (i128::from(range.start()), i128::from(last));
+    let (ends, count) = (first + last, last - first + 1);
+    // One of both is even, so halving it first loses nothing.
+    let product = if ends % 2 == 0 { (ends / 2).wrapping_mul(count) } else { ends.wrapping_mul(count / 2) };
+    Ok(product as i64)
+}
+
+fn amount(args: &Args<'_>, name: &str) -> Result<usize, Fault> {
+    let n = args.int(1).filter(|n| *n >= 0);
+    n.map(count_from).ok_or_else(|| Fault::type_error(format!("iter.{name}: expected non-negative int")))
+}
+
+fn take(_: &mut Cx<'_>, mut args: Args<'_>) -> Result<Value, Fault> {
+    let n = amount(&args, "take")?;
+    let range = receiver(&mut args);
+    check_items("range", Some(n.min(range.len())))?;
+    Ok(Value::list(range.iter().take(n).map(Value::Int).collect()))
+}
+
+fn skip(_: &mut Cx<'_>, mut args: Args<'_>) -> Result<Value, Fault> {
+    let n = amount(&args, "skip")?;
+    let range = receiver(&mut args);
+    let start = i64::try_from(n).ok().and_then(|n| range.start().checked_add(n));
+    let rest = start.map(|start| Range::new(start, range.end(), range.is_exclusive()));
+    Ok(Value::list(rest.map_or(Ok(Vec::new()), |rest| items(&rest))?))
+}
+
+fn enumerate(_: &mut Cx<'_>, mut args: Args<'_>) -> Result<Value, Fault> {
+    let ints = items(&receiver(&mut args))?.into_iter().enumerate();
+    Ok(Value::list(ints.map(|(at, it)| Value::Pair(Pair::new(Value::from(at), it))).collect()))
+}
+
+fn zip(_: &mut Cx<'_>, mut args: Args<'_>) -> Result<Value, Fault> {
+    let Some(other) = items_of(args.get(1))? else {
+        return Err(Fault::type_error("iter.zip: expected iterable argument"));
+    };
+    let ints = receiver(&mut args).iter().map(Value::Int).zip(other);
+    Ok(Value::list(ints.map(|(a, b)| Value::Pair(Pair::new(a, b))).collect()))
+}
+
+fn chain(_: &mut Cx<'_>, mut args: Args<'_>) -> Result<Value, Fault> {
+    let Some(other) = items_of(args.get(1))? else {
+        return Err(Fault::type_error("iter.chain: expected iterable argument"));
+    };
+    let mut all = items(&receiver(&mut args))?;
+    all.extend(other);
+    Ok(Value::list(all))
+}
+
+fn chunks_method(_: &mut Cx<'_>, mut args: Args<'_>) -> Result<Value, Fault> {
+    let Some(n) = args.int(1).filter(|n| *n > 0) else {
+        return Err(Fault::type_error("iter.chunks: chunk size must be positive"));
+    };
+    Ok(chunks(&items(&receiver(&mut args))?, n))
+}
+
+fn windows_method(_: &mut Cx<'_>, mut args: Args<'_>) -> Result<Value, Fault> {
+    let Some(n) = args.int(1).filter(|n| *n > 0) else {
+        return Err(Fault::type_error("iter.windows: window size must be positive"));
+    };
+    windows(&items(&receiver(&mut args))?, n, 1)
+}
