@@ -1,1 +1,24 @@
-//! Values, bytecode and the interpreter of the Harn language; it never waits.
+//! Values, bytecode and the interpreter of the Harn language.
+//!
+//! The interpreter is synchronous: [`Vm::step`] runs for a budget and ends in done, faulted, suspended with an
+//! [`Effect`] (what is waited for) or out of budget. Threads, sockets and time are somebody else's.
+
+pub mod builtin;
+pub mod bytecode;
+mod call;
+pub mod effect;
+pub mod fault;
+mod interpreter;
+pub mod methods;
+mod ops;
+pub mod program;
+mod stack;
+mod unwind;
+pub mod value;
+
+pub use builtin::{Args, Builtin, BuiltinTable, Cx, Outcome};
+pub use effect::{Effect, Leaving, ParallelMode, Region, Resume, Step, Wait};
+pub use fault::{Fault, FaultKind, Frame as FaultFrame};
+pub use interpreter::Vm;
+pub use program::{ModuleUnit, Program, SourceText};
+pub use value::{Closure, Dict, EnumValue, Handle, HandleObject, Kind, List, Pair, Range, Shape, Str, Struct, Value};

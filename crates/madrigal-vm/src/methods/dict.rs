@@ -40,9 +40,8 @@ fn values(_: &mut Cx<'_>, mut args: Args<'_>) -> Result<Value, Fault> {
 
 fn entries(_: &mut Cx<'_>, mut args: Args<'_>) -> Result<Value, Fault> {
     let (key, value) = (Str::from("key"), Str::from("value"));
-    let entry = |(k, v): (&Str, &Value)| {
-        Value::dict([(key.clone(), Value::String(k.clone())), (value.clone(), v.clone())])
-    };
+    let entry =
+        |(k, v): (&Str, &Value)| Value::dict([(key.clone(), Value::String(k.clone())), (value.clone(), v.clone())]);
     Ok(Value::list(receiver(&mut args).iter().map(entry).collect()))
 }
 

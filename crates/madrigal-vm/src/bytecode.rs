@@ -1,0 +1,11 @@
+//! The bytecode: the instruction table, functions, their disassembly and verification.
+
+mod disassemble;
+mod opcode;
+mod proto;
+mod verify;
+
+pub use disassemble::disassemble;
+pub use opcode::{Instruction, Label, Operand};
+pub use proto::{Capture, Proto};
+pub use verify::{VerifyError, verify};

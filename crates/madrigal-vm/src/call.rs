@@ -1,0 +1,327 @@
+//! Calls of every kind: script functions push a frame, builtins run at once or ask to wait.
+
+use crate::builtin::{Args, Builtin, Cx, Method, Outcome};
+use crate::fault::Fault;
+use crate::interpreter::{Called, Vm, Waiting};
+use crate::stack::Frame;
+use crate::unwind::{Flow, HandlerKind};
+use crate::value::{Closure, ClosureObject, Handle, HandleObject, List, Str, Value};
+use std::any::Any;
+use std::ptr::NonNull;
+use std::sync::OnceLock;
+
+impl Vm {
+    /// Enters a function whose arguments stand from `base` on.
+    #[inline]
+    pub(crate) fn push_frame(&mut self, closure: NonNull<ClosureObject>, base: usize, passed: usize) -> Result<(), Fault> {
+        if self.frames.len() >= self.depth_max {
+            return Err(Fault::plain("Stack overflow: too many nested calls"));
+        }
+        let frame = Frame { closure, base: base as u32, pc: 0, passed: passed as u32 };
+        let proto = frame.proto();
+        self.stack.reserve(base + (proto.registers as usize).max(passed));
+        let params = proto.params as usize;
+        if passed != params || proto.rest {
+            self.fit_arguments(base, passed, params, proto.rest);
+        }
+        if !proto.copied_captures.is_empty() {
+            let w = self.stack.window(base);
+            for &(capture, register) in &proto.copied_captures {
+                w.set(register, frame.closure().captures()[capture as usize].clone());
+            }
+        }
+        self.frames.push(frame);
+        Ok(())
+    }
+
+    /// Missing arguments are nil, surplus ones go to the rest parameter or away.
+    #[cold]
+    fn fit_arguments(&mut self, base: usize, passed: usize, params: usize, rest: bool) {
+        for missing in passed..params {
+            *self.stack.at(base + missing) = Value::Nil;
+        }
+        let surplus: Vec<Value> =
+            if passed > params { self.stack.range(base + params, base + passed).iter_mut().map(Value::take).collect() } else { Vec::new() };
+        if rest {
+            *self.stack.at(base + params) = Value::list(surplus);
+        }
+    }
+
+    /// Calls register `at` of the running frame.
+    pub(crate) fn call(&mut self, host: &mut (dyn Any + Send), frame: &Frame, at: u16, count: usize) -> Result<Called, Fault> {
+        self.call_at(host, frame.base as usize + at as usize, count)
+    }
+
+    /// Calls the value in the absolute slot `slot`.
+    pub(crate) fn call_at(&mut self, host: &mut (dyn Any + Send), slot: usize, count: usize) -> Result<Called, Fault> {
+        match self.stack.at(slot) {
+            Value::Closure(callee) => {
+                let object = NonNull::from(callee.object());
+                self.push_frame(object, slot + 1, count)?;
+                Ok(Called::Entered)
+            }
+            Value::Builtin(builtin) => {
+                let builtin = builtin.clone();
+                self.call_builtin(host, &builtin, slot, count)
+            }
+            other => Err(Fault::type_error(format!("Cannot call {other}"))),
+        }
+    }
+
+    /// Runs a builtin whose arguments stand after `slot`; the result replaces `slot`.
+    pub(crate) fn call_builtin(
+        &mut self,
+        host: &mut (dyn Any + Send),
+        builtin: &Builtin,
+        slot: usize,
+        count: usize,
+    ) -> Result<Called, Fault> {
+        let frame = self.frames.last().expect("code runs in a frame");
+        let at = (frame.pc as usize).saturating_sub(1);
+        let site = (frame.proto().module, frame.proto().spans.get(at).copied().unwrap_or_default());
+        let mut cx = Cx { host, program: &self.program, site };
+        let arguments = self.stack.range(slot + 1, slot + 1 + count);
+        let outcome = (builtin.run)(&mut cx, Args::new(arguments));
+        for argument in arguments {
+            *argument = Value::Nil;
+        }
+        match outcome? {
+            Outcome::Value(value) => {
+                *self.stack.at(slot) = value;
+                Ok(Called::Done)
+            }
+            Outcome::Effect(effect) => {
+                self.waiting = Waiting::Value { slot };
+                Ok(Called::Waits(effect))
+            }
+        }
+    }
+
+    /// Calls a method: receiver in `at + 1`, arguments after it.
+    pub(crate) fn call_method(
+        &mut self,
+        host: &mut (dyn Any + Send),
+        frame: &Frame,
+        at: u16,
+        method: u16,
+        count: usize,
+    ) -> Result<Called, Fault> {
+        let slot = frame.base as usize + at as usize;
+        let (name, set) = &frame.proto().methods[method as usize];
+        let receiver = &*self.stack.at(slot + 1);
+        match set.of(receiver) {
+            Some(Method::Native(builtin)) => self.call_builtin(host, builtin, slot, count + 1),
+            Some(Method::Script(closure)) => {
+                *self.stack.at(slot) = Value::Closure(closure.clone());
+                self.call_at(host, slot, count + 1)
+            }
+            None => self.call_own_method(host, slot, name, count),
+        }
+    }
+
+    /// Methods of structs, callables kept in fields and entries, and nil for what does not exist.
+    fn call_own_method(
+        &mut self,
+        host: &mut (dyn Any + Send),
+        slot: usize,
+        name: &Str,
+        count: usize,
+    ) -> Result<Called, Fault> {
+        let receiver = &*self.stack.at(slot + 1);
+        let own = match receiver {
+            Value::Struct(it) => self.impls.get(it.name()).and_then(|methods| methods.get(name)).cloned(),
+            _ => None,
+        };
+        if let Some(function) = own {
+            *self.stack.at(slot) = function;
+            return self.call_at(host, slot, count + 1);
+        }
+        let receiver = &*self.stack.at(slot + 1);
+        let member = match receiver {
+            Value::Struct(it) => it.get(name).cloned(),
+            Value::Dict(entries) => entries.get(name).cloned(),
+            _ => None,
+        };
+        match member {
+            Some(callee) if callee.is_callable() => {
+                *self.stack.at(slot) = callee;
+                self.stack.range(slot + 1, slot + 2 + count).rotate_left(1);
+                *self.stack.at(slot + 1 + count) = Value::Nil;
+                self.call_at(host, slot, count)
+            }
+            _ => {
+                for used in self.stack.range(slot, slot + 2 + count) {
+                    *used = Value::Nil;
+                }
+                Ok(Called::Done)
+            }
+        }
+    }
+
+    /// `return callee(arguments)`: the running frame is replaced when the callee is a script function.
+    pub(crate) fn tail_call(
+        &mut self,
+        host: &mut (dyn Any + Send),
+        frame: &Frame,
+        at: u16,
+        count: usize,
+    ) -> Result<Called, Fault> {
+        let base = frame.base as usize;
+        let slot = base + at as usize;
+        if !matches!(self.stack.at(slot), Value::Closure(_)) {
+            return self.call_at(host, slot, count);
+        }
+        let callee = self.stack.at(slot).take();
+        for position in 0..count {
+            let argument = self.stack.at(slot + 1 + position).take();
+            *self.stack.at(base + position) = argument;
+        }
+        self.stack.clear(base + count, base + (frame.proto().registers as usize).max(count));
+        self.frames.pop();
+        // Last use of the old function was above: its slot now keeps the new one alive.
+        *self.stack.at(base - 1) = callee;
+        self.call_at(host, base - 1, count)
+    }
+
+    /// Unpacks the list in an absolute slot into arguments from that slot on.
+    pub(crate) fn spread(&mut self, slot: usize) -> Result<usize, Fault> {
+        let items = match self.stack.at(slot).take() {
+            Value::List(items) => List::into_vec(items),
+            other => return Err(crate::ops::places::not_a_list(&other)),
+        };
+        let count = items.len();
+        if count > ARGUMENTS_MAX {
+            return Err(Fault::runtime(format!("a call takes at most {ARGUMENTS_MAX} arguments, got {count}")));
+        }
+        self.stack.reserve(slot + count + 1);
+        for (position, item) in items.into_iter().enumerate() {
+            *self.stack.at(slot + position) = item;
+        }
+        Ok(count)
+    }
+
+    /// The running function as a value.
+    pub(crate) fn itself(&mut self, frame: &Frame) -> Result<Value, Fault> {
+        match self.stack.at(frame.base as usize - 1) {
+            Value::Closure(it) if std::ptr::eq(it.object(), frame.closure()) => Ok(Value::Closure(it.clone())),
+            _ => self.itself_elsewhere(frame),
+        }
+    }
+
+    /// Functions called by `CallFunction` or `CallItself` do not stand in their slot.
+    fn itself_elsewhere(&self, frame: &Frame) -> Result<Value, Fault> {
+        let same = |value: &Value| matches!(value, Value::Closure(it) if std::ptr::eq(it.object(), frame.closure()));
+        let slots = self.program.functions.iter().filter_map(|it| it.value.get());
+        if let Some(found) = slots.into_iter().find(|it| same(it)) {
+            return Ok(found.clone());
+        }
+        Ok(Value::Closure(Closure::new(
+            frame.closure().proto().clone(),
+            frame.closure().captures().to_vec().into_boxed_slice(),
+        )))
+    }
+
+    /// A top-level function.
+    #[inline]
+    pub(crate) fn function(&self, function: u16) -> Result<&Value, Fault> {
+        let slot = &self.program.functions[function as usize];
+        slot.value.get().ok_or_else(|| Fault::plain(format!("Undefined builtin: {}", slot.name)))
+    }
+
+    /// The general case of `CallFunction`.
+    #[cold]
+    pub(crate) fn call_slot(
+        &mut self,
+        host: &mut (dyn Any + Send),
+        frame: &Frame,
+        at: u16,
+        function: u16,
+        count: usize,
+    ) -> Result<Called, Fault> {
+        let callee = self.function(function)?.clone();
+        let slot = frame.base as usize + at as usize;
+        *self.stack.at(slot) = callee;
+        self.call_at(host, slot, count)
+    }
+
+    /// A variable of an imported module.
+    pub(crate) fn load_state(&self, module: u32, slot: u16) -> Result<Value, Fault> {
+        match &self.state[module as usize][slot as usize] {
+            Value::Unset => Err(Fault::plain("Undefined variable: used before its declaration")),
+            value => Ok(value.clone()),
+        }
+    }
+
+    /// Throws on what the running catch body received.
+    pub(crate) fn throw_on(&mut self) -> Flow {
+        match self.handlers.pop().map(|it| it.kind) {
+            Some(HandlerKind::Catching { fault, shields }) => {
+                self.shield -= u32::from(shields);
+                self.throw(fault)
+            }
+            _ => Flow::Continue,
+        }
+    }
+
+    /// The catch body is done.
+    pub(crate) fn end_catch(&mut self) {
+        if let Some(HandlerKind::Catching { shields, .. }) = self.handlers.pop().map(|it| it.kind) {
+            self.shield -= u32::from(shields);
+        }
+    }
+
+    /// The cleanup is done: what it interrupted goes on.
+    pub(crate) fn end_cleanup(&mut self) -> Flow {
+        self.handlers.pop();
+        self.shield -= 1;
+        match self.pending.pop() {
+            Some(interrupted) => self.complete(interrupted),
+            None => Flow::Continue,
+        }
+    }
+}
+
+/// Most arguments that a spread may pass.
+const ARGUMENTS_MAX: usize = 1 << 16;
+
+/// A late-bound function of a local scope, filled when its declaration runs.
+struct Cell(OnceLock<Value>);
+
+impl HandleObject for Cell {
+    fn type_name(&self) -> &'static str {
+        "cell"
+    }
+    fn display(&self) -> String {
+        "<cell>".to_owned()
+    }
+    fn identity(&self) -> Option<u64> {
+        None
+    }
+}
+
+pub(crate) fn new_cell() -> Value {
+    Value::Handle(Handle::new(Cell(OnceLock::new())))
+}
+
+pub(crate) fn set_cell(cell: &Value, value: &Value) {
+    if let Value::Handle(handle) = cell
+        && let Some(cell) = handle.downcast::<Cell>()
+        && value.is_callable()
+    {
+        let _ = cell.0.set(value.clone());
+    }
+}
+
+pub(crate) fn get_cell(cell: &Value, name: &Str) -> Result<Value, Fault> {
+    let content = match cell {
+        Value::Handle(handle) => handle.downcast::<Cell>().and_then(|it| it.0.get()),
+        _ => None,
+    };
+    content.cloned().ok_or_else(|| Fault::plain(format!("Undefined builtin: {name}")))
+}
+
+/// The fault of reading an unknown name; the text with a suggestion is a runtime error.
+pub(crate) fn undefined(text: &Value) -> Fault {
+    let text = text.to_string();
+    if text.contains("(did you mean") { Fault::runtime(text) } else { Fault::plain(text) }
+}

@@ -1,0 +1,186 @@
+//! Equality, ordering and structural keys. All iterative where values nest, so depth is no limit.
+
+use super::Value;
+use std::cmp::Ordering;
+use std::fmt::Write;
+
+/// `a == b` of the language.
+pub fn equal(a: &Value, b: &Value) -> bool {
+    let mut pending: Vec<(&Value, &Value)> = Vec::new();
+    let mut next = Some((a, b));
+    while let Some((a, b)) = next {
+        if !equal_shallow(a, b, &mut pending) {
+            return false;
+        }
+        next = pending.pop();
+    }
+    true
+}
+
+/// Compares without descending; nested pairs go to `pending`.
+fn equal_shallow<'a>(a: &'a Value, b: &'a Value, pending: &mut Vec<(&'a Value, &'a Value)>) -> bool {
+    match (a, b) {
+        (Value::Nil | Value::Unset, Value::Nil | Value::Unset) => true,
+        (Value::Bool(a), Value::Bool(b)) => a == b,
+        (Value::Int(a), Value::Int(b)) => a == b,
+        (Value::Float(a), Value::Float(b)) => a == b,
+        (Value::Duration(a), Value::Duration(b)) => a == b,
+        (Value::String(a), Value::String(b)) => a == b,
+        (Value::List(a), Value::List(b)) => {
+            pending.extend(a.iter().zip(b.iter()));
+            a.len() == b.len()
+        }
+        (Value::Pair(a), Value::Pair(b)) => {
+            pending.push((a.first(), b.first()));
+            pending.push((a.second(), b.second()));
+            true
+        }
+        (Value::Dict(a), Value::Dict(b)) => {
+            a.len() == b.len() && {
+                let zipped = a.iter().zip(b.iter()).all(|((ka, va), (kb, vb))| {
+                    pending.push((va, vb));
+                    ka == kb
+                });
+                zipped
+            }
+        }
+        (Value::Struct(a), Value::Struct(b)) => {
+            a.name() == b.name() && a.fields().count() == b.fields().count() && {
+                a.fields().zip(b.fields()).all(|((ka, va), (kb, vb))| {
+                    pending.push((va, vb));
+                    ka == kb
+                })
+            }
+        }
+        (Value::Enum(a), Value::Enum(b)) => {
+            pending.extend(a.fields().iter().zip(b.fields()));
+            a.name() == b.name() && a.variant() == b.variant() && a.fields().len() == b.fields().len()
+        }
+        (Value::Range(a), Value::Range(b)) => a == b,
+        (Value::Builtin(a), Value::Builtin(b)) => a.name == b.name,
+        (Value::Handle(a), Value::Handle(b)) => a.equals(b),
+        (Value::Closure(_), Value::Closure(_)) => false,
+        (a, b) => match (a.as_int(), b.as_int()) {
+            (Some(a), Some(b)) => a == b,
+            _ => matches!((a.as_number(), b.as_number()), (Some(a), Some(b)) if a == b),
+        },
+    }
+}
+
+/// The ordering of `<`, sorting, `min` and `max`; unlike kinds compare as equal.
+pub fn compare(a: &Value, b: &Value) -> Ordering {
+    match (a, b) {
+        (Value::Int(a), Value::Int(b)) => a.cmp(b),
+        (Value::String(a), Value::String(b)) => a.cmp(b),
+        (Value::Duration(a), Value::Duration(b)) => a.cmp(b),
+        (Value::Pair(first), Value::Pair(second)) => compare_pairs(first, second),
+        (a, b) => match (a.as_int(), b.as_int()) {
+            (Some(a), Some(b)) => a.cmp(&b),
+            _ => match (a.as_number(), b.as_number()) {
+                (Some(a), Some(b)) => a.partial_cmp(&b).unwrap_or(Ordering::Equal),
+                _ => Ordering::Equal,
+            },
+        },
+    }
+}
+
+/// Walks down second halves in a loop; first halves nest only as deep as this bound, beyond which they tie.
+fn compare_pairs(a: &super::Pair, b: &super::Pair) -> Ordering {
+    fn bounded(a: &Value, b: &Value, depth: usize) -> Ordering {
+        let (mut a, mut b) = (a, b);
+        loop {
+            match (a, b) {
+                (Value::Pair(pa), Value::Pair(pb)) if depth < 200 => {
+                    let first = bounded(pa.first(), pb.first(), depth + 1);
+                    if first != Ordering::Equal {
+                        return first;
+                    }
+                    (a, b) = (pa.second(), pb.second());
+                }
+                (Value::Pair(_), Value::Pair(_)) => return Ordering::Equal,
+                _ => return compare(a, b),
+            }
+        }
+    }
+    match bounded(a.first(), b.first(), 0) {
+        Ordering::Equal => bounded(a.second(), b.second(), 0),
+        other => other,
+    }
+}
+
+/// The structural key of a value: equal for values that set membership and `unique` take as the same.
+pub fn structural_key(value: &Value) -> String {
+    enum Part<'a> {
+        Value(&'a Value),
+        Text(&'static str),
+        Key(&'a str),
+    }
+    let mut out = String::new();
+    let mut parts = vec![Part::Value(value)];
+    while let Some(part) = parts.pop() {
+        let value = match part {
+            Part::Text(text) => {
+                out.push_str(text);
+                continue;
+            }
+            Part::Key(key) => {
+                let _ = write!(out, "{}:{key}=", key.len());
+                continue;
+            }
+            Part::Value(value) => value,
+        };
+        let _ = match value {
+            Value::Nil | Value::Unset => out.write_str("N"),
+            Value::Bool(it) => out.write_str(if *it { "T" } else { "F" }),
+            Value::Int(it) => write!(out, "i{it};"),
+            Value::Observed(it) => write!(out, "i{};", it.value),
+            Value::Float(it) => write!(out, "f{};", it.to_bits()),
+            Value::Duration(it) => write!(out, "d{it};"),
+            Value::String(it) => write!(out, "s{}:{it}", it.len()),
+            Value::List(items) => {
+                parts.push(Part::Text("]"));
+                for item in items.iter().rev() {
+                    parts.push(Part::Text(","));
+                    parts.push(Part::Value(item));
+                }
+                out.write_str("L")
+            }
+            Value::Dict(entries) => {
+                parts.push(Part::Text("}"));
+                let entries: Vec<_> = entries.iter().collect();
+                for (key, value) in entries.into_iter().rev() {
+                    parts.push(Part::Text(","));
+                    parts.push(Part::Value(value));
+                    parts.push(Part::Key(key));
+                }
+                out.write_str("D")
+            }
+            Value::Pair(pair) => {
+                parts.push(Part::Value(pair.second()));
+                parts.push(Part::Value(pair.first()));
+                out.write_str("P")
+            }
+            Value::Struct(it) => {
+                parts.push(Part::Text("}"));
+                let fields: Vec<_> = it.fields().collect();
+                for (key, value) in fields.into_iter().rev() {
+                    parts.push(Part::Text(","));
+                    parts.push(Part::Value(value));
+                    parts.push(Part::Key(key));
+                }
+                write!(out, "O{}:{}", it.name().len(), it.name())
+            }
+            Value::Enum(it) => {
+                parts.push(Part::Text(")"));
+                for field in it.fields().iter().rev() {
+                    parts.push(Part::Text(","));
+                    parts.push(Part::Value(field));
+                }
+                write!(out, "E{}.{}(", it.name(), it.variant())
+            }
+            Value::Range(_) | Value::Builtin(_) | Value::Handle(_) => write!(out, "X{value};"),
+            Value::Closure(it) => write!(out, "C{:p};", it.object()),
+        };
+    }
+    out
+}

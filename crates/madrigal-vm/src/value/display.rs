@@ -1,0 +1,151 @@
+//! The display form, and dropping of deeply nested values. Both without recursion, so depth is no limit.
+
+use super::Value;
+use std::cell::RefCell;
+use std::fmt::{self, Write};
+
+impl fmt::Display for Value {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut parts = Vec::new();
+        shallow(self, &mut parts, f)?;
+        while let Some(part) = parts.pop() {
+            match part {
+                Part::Value(value) => shallow(value, &mut parts, f)?,
+                Part::Text(text) => f.write_str(text)?,
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What is still to be written, last first.
+enum Part<'a> {
+    Value(&'a Value),
+    Text(&'a str),
+}
+
+fn shallow<'a>(value: &'a Value, parts: &mut Vec<Part<'a>>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    match value {
+        Value::Nil | Value::Unset => f.write_str("nil"),
+        Value::Bool(it) => write!(f, "{it}"),
+        Value::Int(it) => write!(f, "{it}"),
+        Value::Observed(it) => write!(f, "{}", it.value),
+        Value::Float(it) => f.write_str(&display_float(*it)),
+        Value::Duration(it) => f.write_str(&display_duration(*it)),
+        Value::String(it) => f.write_str(it),
+        Value::List(items) => sequence("[", items.iter(), "]", parts, f),
+        Value::Dict(entries) => fields("{", entries.iter(), parts, f),
+        Value::Struct(it) => {
+            f.write_str(it.name())?;
+            fields(" {", it.fields(), parts, f)
+        }
+        Value::Pair(pair) => sequence("(", [pair.first(), pair.second()].into_iter(), ")", parts, f),
+        Value::Enum(it) => {
+            write!(f, "{}.{}", it.name(), it.variant())?;
+            if it.fields().is_empty() { Ok(()) } else { sequence("(", it.fields().iter(), ")", parts, f) }
+        }
+        Value::Range(it) => {
+            write!(f, "{} to {}{}", it.start(), it.end(), if it.is_exclusive() { " exclusive" } else { "" })
+        }
+        Value::Closure(it) => write!(f, "<fn({})>", it.proto().param_names.join(", ")),
+        Value::Builtin(it) => write!(f, "<builtin {}>", it.name),
+        Value::Handle(it) => write!(f, "{it}"),
+    }
+}
+
+fn sequence<'a>(
+    open: &str,
+    items: impl DoubleEndedIterator<Item = &'a Value> + ExactSizeIterator,
+    close: &'static str,
+    parts: &mut Vec<Part<'a>>,
+    f: &mut fmt::Formatter<'_>,
+) -> fmt::Result {
+    f.write_str(open)?;
+    parts.push(Part::Text(close));
+    for (position, item) in items.enumerate().rev() {
+        parts.push(Part::Value(item));
+        if position > 0 {
+            parts.push(Part::Text(", "));
+        }
+    }
+    Ok(())
+}
+
+fn fields<'a>(
+    open: &str,
+    entries: impl Iterator<Item = (&'a super::Str, &'a Value)>,
+    parts: &mut Vec<Part<'a>>,
+    f: &mut fmt::Formatter<'_>,
+) -> fmt::Result {
+    f.write_str(open)?;
+    parts.push(Part::Text("}"));
+    let entries: Vec<_> = entries.collect();
+    for (position, (key, value)) in entries.into_iter().enumerate().rev() {
+        parts.push(Part::Value(value));
+        parts.push(Part::Text(": "));
+        parts.push(Part::Text(key));
+        if position > 0 {
+            parts.push(Part::Text(", "));
+        }
+    }
+    Ok(())
+}
+
+/// The display form of a float: integral values below 10^15 with one decimal, others shortest, never an exponent.
+pub fn display_float(it: f64) -> String {
+    if it.is_nan() {
+        "NaN".to_owned()
+    } else if it.is_infinite() {
+        if it > 0.0 { "inf".to_owned() } else { "-inf".to_owned() }
+    } else if it.fract() == 0.0 && it.abs() < 1e15 {
+        format!("{it:.1}")
+    } else {
+        let mut text = String::new();
+        let _ = write!(text, "{it}");
+        text
+    }
+}
+
+/// The display form of a duration: the largest of h, m, s that divides it, else ms.
+pub fn display_duration(millis: i64) -> String {
+    let sign = if millis < 0 { "-" } else { "" };
+    let size = millis.unsigned_abs();
+    let unit = [(3_600_000, "h"), (60_000, "m"), (1000, "s")].into_iter().find(|(unit, _)| size != 0 && size % unit == 0);
+    match unit {
+        Some((unit, suffix)) => format!("{sign}{}{suffix}", size / unit),
+        None => format!("{sign}{size}ms"),
+    }
+}
+
+thread_local! {
+    /// Values whose containers are being dropped further up on this thread's stack.
+    static DROPPING: RefCell<Option<Vec<Value>>> = const { RefCell::new(None) };
+}
+
+/// Drops the contents of a container without recursing: the outermost drop on the stack works through a queue.
+pub(super) fn drop_deep(values: Vec<Value>) {
+    let queued = DROPPING.try_with(|cell| {
+        let mut queue = cell.borrow_mut();
+        match queue.as_mut() {
+            Some(queue) => {
+                queue.extend(values.into_iter().filter(|it| !it.is_immediate()));
+                false
+            }
+            None => {
+                *queue = Some(values);
+                true
+            }
+        }
+    });
+    if queued == Ok(true) {
+        loop {
+            // The borrow must end before the value is dropped: its drop comes back here.
+            let next = DROPPING.with(|cell| cell.borrow_mut().as_mut().and_then(Vec::pop));
+            match next {
+                Some(value) => drop(value),
+                None => break,
+            }
+        }
+        DROPPING.with(|cell| *cell.borrow_mut() = None);
+    }
+}
