@@ -1,3 +1,4 @@
 //! From syntax tree to bytecode: `lower/` makes HIR of the tree, `emit/` makes bytecode of the HIR.
 
 pub mod hir;
+pub mod lower;

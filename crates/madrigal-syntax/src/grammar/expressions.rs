@@ -208,8 +208,9 @@ fn member(p: &mut Parser<'_>, object: Completed) -> Completed {
 }
 
 /// Nothing can be assigned to `a?.b` and `a?[b]`.
-fn not_a_place(done: Completed) -> Completed {
-    Completed { kind: PROPAGATE_EXPR, ..done }
+fn not_a_place(mut done: Completed) -> Completed {
+    done.kind = PROPAGATE_EXPR;
+    done
 }
 
 fn index(p: &mut Parser<'_>, object: Completed) -> Completed {
