@@ -19,7 +19,10 @@ impl Span {
 
 impl From<rowan::TextRange> for Span {
     fn from(range: rowan::TextRange) -> Span {
-        Span { start: range.start().into(), end: range.end().into() }
+        Span {
+            start: range.start().into(),
+            end: range.end().into(),
+        }
     }
 }
 
@@ -106,7 +109,10 @@ impl Diagnostic {
 
     /// A warning at `span`.
     pub fn warning(code: Code, span: Span, message: impl Into<String>) -> Diagnostic {
-        Diagnostic { severity: Severity::Warning, ..Diagnostic::error(code, span, message) }
+        Diagnostic {
+            severity: Severity::Warning,
+            ..Diagnostic::error(code, span, message)
+        }
     }
 
     /// Sets the text behind the carets.

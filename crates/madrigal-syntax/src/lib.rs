@@ -12,6 +12,7 @@ pub mod lexer;
 pub mod literal;
 mod parser;
 pub mod render;
+mod significant;
 pub mod source;
 mod tree;
 

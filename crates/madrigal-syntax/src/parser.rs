@@ -11,6 +11,7 @@ use crate::grammar;
 use crate::kinds::SyntaxKind::{self, *};
 use crate::lexer::{ERRORS_MAX, LexError, Token, lex};
 use crate::literal;
+use crate::significant::{Sig, significant};
 use crate::source::{Position, line_starts, position_in};
 use crate::tree::{SyntaxNode, build};
 
@@ -55,21 +56,35 @@ pub fn parse(text: &str) -> Parse {
     {
         let limit = crate::tree::TREE_DEPTH_MAX;
         let message = format!("expression chain is too long (limit {limit})");
-        diagnostics.push(Diagnostic::error(Code::OTHER_SYNTAX, Span::new(at, at), message));
+        diagnostics.push(Diagnostic::error(
+            Code::OTHER_SYNTAX,
+            Span::new(at, at),
+            message,
+        ));
     }
     if !lex_errors.is_empty() {
         diagnostics = lexical(text, &lex_errors);
     }
-    Parse { green: built.green, diagnostics }
+    Parse {
+        green: built.green,
+        diagnostics,
+    }
 }
 
 fn lexical(text: &str, errors: &[LexError]) -> Vec<Diagnostic> {
     let lines = line_starts(text);
     let diagnostic = |error: &LexError| {
         let Position { line, column } = position_in(text, &lines, error.offset);
-        let width = text[error.offset as usize..].chars().next().map_or(0, char::len_utf8) as u32;
+        let width = text[error.offset as usize..]
+            .chars()
+            .next()
+            .map_or(0, char::len_utf8) as u32;
         let span = Span::new(error.offset, error.offset + width);
-        Diagnostic::error(error.code, span, format!("{} at {line}:{column}", error.message))
+        Diagnostic::error(
+            error.code,
+            span,
+            format!("{} at {line}:{column}", error.message),
+        )
     };
     errors.iter().map(diagnostic).collect()
 }
@@ -86,21 +101,6 @@ pub(crate) enum Event {
     Finish,
     /// The next significant token, under this kind.
     Token(SyntaxKind),
-}
-
-#[derive(Clone, Copy)]
-struct Sig {
-    kind: SyntaxKind,
-    /// A NEWLINE token stands before it.
-    newline: bool,
-    /// It stands on a later line than the token before it, for whatever reason.
-    later_line: bool,
-    /// For `{`: a `->` stands directly inside.
-    arrow: bool,
-    start: u32,
-    end: u32,
-    /// For opening brackets: index of the matching one, 0 when there is none.
-    partner: u32,
 }
 
 /// An open node.
@@ -134,8 +134,7 @@ pub(crate) struct Parser<'a> {
 
 impl<'a> Parser<'a> {
     fn new(text: &'a str, tokens: &[Token]) -> Parser<'a> {
-        let mut sigs = significant(text, tokens);
-        match_brackets(&mut sigs);
+        let sigs = significant(text, tokens);
         Parser {
             text,
             events: Vec::with_capacity(sigs.len() * 3),
@@ -155,7 +154,10 @@ impl<'a> Parser<'a> {
     fn into_parts(mut self) -> (Vec<Event>, Vec<Diagnostic>) {
         let last = self.tokens.len() - 1;
         if self.pos < last {
-            self.events.push(Event::Start { kind: ERROR, parent: 0 });
+            self.events.push(Event::Start {
+                kind: ERROR,
+                parent: 0,
+            });
             for index in self.pos..last {
                 self.events.push(Event::Token(self.tokens[index].kind));
             }
@@ -166,7 +168,11 @@ impl<'a> Parser<'a> {
 
     fn sig(&self, ahead: usize) -> &Sig {
         let last = self.tokens.len() - 1;
-        let at = if self.stopped { last } else { (self.pos + ahead).min(last) };
+        let at = if self.stopped {
+            last
+        } else {
+            (self.pos + ahead).min(last)
+        };
         &self.tokens[at]
     }
 
@@ -232,6 +238,12 @@ impl<'a> Parser<'a> {
         self.bump_as(kind);
     }
 
+    pub(crate) fn bump_n(&mut self, count: u32) {
+        for _ in 0..count {
+            self.bump();
+        }
+    }
+
     pub(crate) fn bump_as(&mut self, kind: SyntaxKind) {
         if !self.stopped && self.pos + 1 < self.tokens.len() {
             self.events.push(Event::Token(kind));
@@ -285,7 +297,10 @@ impl<'a> Parser<'a> {
     // Nodes.
 
     pub(crate) fn start(&mut self) -> Marker {
-        self.events.push(Event::Start { kind: ERROR, parent: 0 });
+        self.events.push(Event::Start {
+            kind: ERROR,
+            parent: 0,
+        });
         Marker(self.events.len() as u32 - 1)
     }
 
@@ -347,11 +362,18 @@ impl<'a> Parser<'a> {
         if self.failed || self.at(END) {
             return self.expected(what);
         }
-        let from = self.pos.checked_sub(1).map_or(0, |before| self.tokens[before].end as usize);
+        let from = self
+            .pos
+            .checked_sub(1)
+            .map_or(0, |before| self.tokens[before].end as usize);
         let offset = self.text[from..].find('\n').map_or(from, |at| from + at) as u32;
         let Position { line, column } = self.position(offset);
         let message = format!("Expected {what}, got \\n at {line}:{column}");
-        self.push(Diagnostic::error(Code::UNEXPECTED_TOKEN, Span::new(offset, offset), message));
+        self.push(Diagnostic::error(
+            Code::UNEXPECTED_TOKEN,
+            Span::new(offset, offset),
+            message,
+        ));
     }
 
     fn expected_but(&mut self, code: Code, what: &str, token: &str, suffix: &str) {
@@ -361,10 +383,17 @@ impl<'a> Parser<'a> {
         if self.at(END) {
             let end = self.text.len() as u32;
             let message = format!("Unexpected end of file, expected {what}");
-            return self.push(Diagnostic::error(Code::UNEXPECTED_END, Span::new(end, end), message));
+            return self.push(Diagnostic::error(
+                Code::UNEXPECTED_END,
+                Span::new(end, end),
+                message,
+            ));
         }
         let Position { line, column } = self.position(self.sig(0).start);
-        self.report(code, format!("Expected {what}, got {token} at {line}:{column}{suffix}"));
+        self.report(
+            code,
+            format!("Expected {what}, got {token} at {line}:{column}{suffix}"),
+        );
     }
 
     /// An error that does not disturb parsing: the rule is broken, the shape is clear.
@@ -377,7 +406,11 @@ impl<'a> Parser<'a> {
     /// An error with a text of its own at the current token.
     pub(crate) fn report(&mut self, code: Code, message: String) {
         let sig = *self.sig(0);
-        self.push(Diagnostic::error(code, Span::new(sig.start, sig.end), message));
+        self.push(Diagnostic::error(
+            code,
+            Span::new(sig.start, sig.end),
+            message,
+        ));
     }
 
     fn push(&mut self, diagnostic: Diagnostic) {
@@ -404,7 +437,10 @@ impl<'a> Parser<'a> {
                 literal::Number::Int(value) => format!("int({value})"),
                 literal::Number::Float(value) => format!("float({value:?})"),
             },
-            DURATION => format!("duration({}ms)", literal::duration_value(text).unwrap_or(i64::MAX)),
+            DURATION => format!(
+                "duration({}ms)",
+                literal::duration_value(text).unwrap_or(i64::MAX)
+            ),
             END => "EOF".to_owned(),
             _ => text.to_owned(),
         }
@@ -450,7 +486,9 @@ impl<'a> Parser<'a> {
 
     /// After `${`: where its `}` is.
     pub(crate) fn hole_end(&self) -> usize {
-        self.pos.checked_sub(1).map_or(0, |open| self.tokens[open].partner as usize)
+        self.pos
+            .checked_sub(1)
+            .map_or(0, |open| self.tokens[open].partner as usize)
     }
 
     /// Skips up to the end of an interpolation.
@@ -507,74 +545,4 @@ fn starts_statement(kind: SyntaxKind) -> bool {
             | DEADLINE_KW
             | SPAWN_KW
     )
-}
-
-fn significant(text: &str, tokens: &[Token]) -> Vec<Sig> {
-    let mut sigs = Vec::with_capacity(tokens.len() * 2 / 3 + 1);
-    let mut at = 0u32;
-    let (mut newline, mut later_line) = (false, false);
-    let end = Token { kind: END, len: 0 };
-    for token in tokens.iter().chain(std::iter::once(&end)) {
-        let start = at;
-        at += token.len;
-        match token.kind {
-            NEWLINE => (newline, later_line) = (true, true),
-            LINE_JOIN => later_line = true,
-            BLOCK_COMMENT => later_line |= text[start as usize..at as usize].contains('\n'),
-            kind if kind.is_trivia() => {}
-            kind => {
-                sigs.push(Sig { kind, newline, later_line, arrow: false, start, end: at, partner: 0 });
-                (newline, later_line) = (false, false);
-            }
-        }
-    }
-    sigs
-}
-
-/// Finds the partner of every bracket and marks `{` with a `->` directly inside.
-fn match_brackets(sigs: &mut [Sig]) {
-    let mut open: Vec<usize> = Vec::new();
-    let mut counts = [0usize; 4];
-    for index in 0..sigs.len() {
-        let kind = sigs[index].kind;
-        if kind == ARROW {
-            if let Some(&top) = open.last() {
-                sigs[top].arrow = true;
-            }
-        } else if let Some(class) = opening(kind) {
-            counts[class] += 1;
-            open.push(index);
-        } else if let Some(class) = closing(kind)
-            && counts[class] > 0
-        {
-            while let Some(top) = open.pop() {
-                let found = opening(sigs[top].kind);
-                counts[found.unwrap_or(class)] -= 1;
-                if found == Some(class) {
-                    sigs[top].partner = index as u32;
-                    break;
-                }
-            }
-        }
-    }
-}
-
-fn opening(kind: SyntaxKind) -> Option<usize> {
-    match kind {
-        L_BRACE => Some(0),
-        L_PAREN => Some(1),
-        L_BRACKET => Some(2),
-        INTERPOLATION_START => Some(3),
-        _ => None,
-    }
-}
-
-fn closing(kind: SyntaxKind) -> Option<usize> {
-    match kind {
-        R_BRACE => Some(0),
-        R_PAREN => Some(1),
-        R_BRACKET => Some(2),
-        INTERPOLATION_END => Some(3),
-        _ => None,
-    }
 }

@@ -48,7 +48,15 @@ pub(crate) struct Built {
 
 /// Makes the tree of `events` over `tokens`. Trivia goes to the outermost node it can.
 pub(crate) fn build(text: &str, tokens: &[Token], mut events: Vec<Event>) -> Built {
-    let mut sink = Sink { builder: GreenNodeBuilder::new(), text, tokens, next: 0, at: 0, depth: 0, too_deep_at: None };
+    let mut sink = Sink {
+        builder: GreenNodeBuilder::new(),
+        text,
+        tokens,
+        next: 0,
+        at: 0,
+        depth: 0,
+        too_deep_at: None,
+    };
     let mut wrappers = Vec::new();
     sink.builder.start_node(raw(SyntaxKind::SOURCE_FILE));
     for index in 0..events.len() {
@@ -82,7 +90,10 @@ pub(crate) fn build(text: &str, tokens: &[Token], mut events: Vec<Event>) -> Bui
     }
     sink.trivia();
     sink.builder.finish_node();
-    Built { green: sink.builder.finish(), too_deep_at: sink.too_deep_at }
+    Built {
+        green: sink.builder.finish(),
+        too_deep_at: sink.too_deep_at,
+    }
 }
 
 struct Sink<'a> {
@@ -97,7 +108,6 @@ struct Sink<'a> {
 
 impl Sink<'_> {
     fn start(&mut self, kind: SyntaxKind) {
-        // Abandoned markers keep this kind and open nothing; their `Finish` does not exist either.
         self.depth += 1;
         if self.depth < TREE_DEPTH_MAX {
             self.builder.start_node(raw(kind));
@@ -114,13 +124,19 @@ impl Sink<'_> {
     }
 
     fn trivia(&mut self) {
-        while self.tokens.get(self.next).is_some_and(|token| token.kind.is_trivia()) {
+        while self
+            .tokens
+            .get(self.next)
+            .is_some_and(|token| token.kind.is_trivia())
+        {
             self.token(None);
         }
     }
 
     fn token(&mut self, kind: Option<SyntaxKind>) {
-        let Some(token) = self.tokens.get(self.next) else { return };
+        let Some(token) = self.tokens.get(self.next) else {
+            return;
+        };
         let end = self.at + token.len;
         let text = &self.text[self.at as usize..end as usize];
         self.builder.token(raw(kind.unwrap_or(token.kind)), text);

@@ -38,13 +38,18 @@ impl Lowerer {
         }
         let mut spine = vec![node.clone()];
         let base = loop {
-            let Some(next) = spine.last().and_then(ast::expr) else { break nil(span(node)) };
+            let Some(next) = spine.last().and_then(ast::expr) else {
+                break nil(span(node));
+            };
             if !is_chain(&next) {
                 break self.operand(&next);
             }
             spine.push(next);
         };
-        spine.iter().rev().fold(base, |left, link| self.link(left, link))
+        spine
+            .iter()
+            .rev()
+            .fold(base, |left, link| self.link(left, link))
     }
 
     fn link(&mut self, left: Expr, node: &SyntaxNode) -> Expr {
@@ -55,15 +60,32 @@ impl Lowerer {
                 let name = name_of(node);
                 let span = name.1;
                 let optional = has(node, QUESTION_DOT);
-                Expr { kind: ExprKind::Property { object: Box::new(left), name, optional }, span }
+                Expr {
+                    kind: ExprKind::Property {
+                        object: Box::new(left),
+                        name,
+                        optional,
+                    },
+                    span,
+                }
             }
             INDEX_EXPR => {
                 let index = Box::new(self.nth_in(node, 1));
                 let optional = has(node, QUESTION);
-                Expr { kind: ExprKind::Index { object: Box::new(left), index, optional }, span: span(node) }
+                Expr {
+                    kind: ExprKind::Index {
+                        object: Box::new(left),
+                        index,
+                        optional,
+                    },
+                    span: span(node),
+                }
             }
             SLICE_EXPR => self.slice(left, node),
-            _ => Expr { kind: ExprKind::Propagate(Box::new(left)), span: span(node) },
+            _ => Expr {
+                kind: ExprKind::Propagate(Box::new(left)),
+                span: span(node),
+            },
         }
     }
 
@@ -72,7 +94,15 @@ impl Lowerer {
         let span = name.1;
         let arguments = self.arguments_in(node);
         let optional = has(node, QUESTION_DOT);
-        Expr { kind: ExprKind::MethodCall { receiver: Box::new(receiver), name, arguments, optional }, span }
+        Expr {
+            kind: ExprKind::MethodCall {
+                receiver: Box::new(receiver),
+                name,
+                arguments,
+                optional,
+            },
+            span,
+        }
     }
 
     fn slice(&mut self, object: Expr, node: &SyntaxNode) -> Expr {
@@ -82,17 +112,32 @@ impl Lowerer {
             let before = colon.is_none_or(|colon| bound.text_range().start() < colon);
             *(if before { &mut start } else { &mut end }) = Some(Box::new(self.expr(&bound)));
         }
-        Expr { kind: ExprKind::Slice { object: Box::new(object), start, end }, span: span(node) }
+        Expr {
+            kind: ExprKind::Slice {
+                object: Box::new(object),
+                start,
+                end,
+            },
+            span: span(node),
+        }
     }
 
     fn binary(&mut self, left: Expr, node: &SyntaxNode) -> Expr {
         let mut right = self.nth_in(node, 1);
-        let Some(operator) = operator_token(node) else { return left };
+        let Some(operator) = operator_token(node) else {
+            return left;
+        };
         let mut span = token_span(&operator);
         let left = Box::new(left);
         let kind = match operator.kind() {
-            PIPE_GT if bind_placeholder(&mut right) => ExprKind::PipeBind { value: left, body: Box::new(right) },
-            PIPE_GT => ExprKind::PipeCall { value: left, callee: Box::new(right) },
+            PIPE_GT if bind_placeholder(&mut right) => ExprKind::PipeBind {
+                value: left,
+                body: Box::new(right),
+            },
+            PIPE_GT => ExprKind::PipeCall {
+                value: left,
+                callee: Box::new(right),
+            },
             AND_AND => ExprKind::And(left, Box::new(right)),
             OR_OR => ExprKind::Or(left, Box::new(right)),
             QUESTION_QUESTION => ExprKind::Coalesce(left, Box::new(right)),
@@ -102,7 +147,11 @@ impl Lowerer {
                 {
                     span.end = token_span(&token).end;
                 }
-                ExprKind::Binary { operator: binary_operator(kind), left, right: Box::new(right) }
+                ExprKind::Binary {
+                    operator: binary_operator(kind),
+                    left,
+                    right: Box::new(right),
+                }
             }
         };
         Expr { kind, span }
@@ -119,12 +168,14 @@ impl Lowerer {
             LIST_EXPR => ExprKind::List(self.arguments(node)),
             DICT_EXPR => ExprKind::Dict(self.entries(node)),
             STRUCT_EXPR => self.struct_literal(node),
-            CLOSURE_EXPR => ExprKind::Closure(
-                self.anonymous(node, FunctionKind::Closure, |this| (this.params(node), this.block(node))),
-            ),
-            FN_EXPR => ExprKind::Closure(
-                self.anonymous(node, FunctionKind::Closure, |this| (this.params(node), this.child_block(node))),
-            ),
+            CLOSURE_EXPR => {
+                ExprKind::Closure(self.anonymous(node, FunctionKind::Closure, |this| {
+                    (this.params(node), this.block(node))
+                }))
+            }
+            FN_EXPR => ExprKind::Closure(self.anonymous(node, FunctionKind::Closure, |this| {
+                (this.params(node), this.child_block(node))
+            })),
             UNARY_EXPR => return self.unary(node),
             RANGE_EXPR => return self.range(node),
             TERNARY_EXPR => self.ternary(node),
@@ -149,23 +200,32 @@ impl Lowerer {
             MUTEX_EXPR => ExprKind::Mutex(self.child_block(node)),
             _ => ExprKind::Nil,
         };
-        Expr { kind, span: span(node) }
+        Expr {
+            kind,
+            span: span(node),
+        }
     }
 
     fn literal(&mut self, node: &SyntaxNode) -> ExprKind {
-        let Some(token) = node.first_token() else { return ExprKind::Nil };
+        let Some(token) = node.first_token() else {
+            return ExprKind::Nil;
+        };
         match token.kind() {
             INT | FLOAT => match literal::number_value(token.text()) {
                 Number::Int(value) => ExprKind::Int(value),
                 Number::Float(value) => ExprKind::Float(value),
             },
-            DURATION => ExprKind::Duration(literal::duration_value(token.text()).unwrap_or_else(|| {
-                self.compile_error(span(node), "duration literal is too large");
-                0
-            })),
+            DURATION => {
+                ExprKind::Duration(literal::duration_value(token.text()).unwrap_or_else(|| {
+                    self.compile_error(span(node), "duration literal is too large");
+                    0
+                }))
+            }
             TRUE_KW => ExprKind::Bool(true),
             FALSE_KW => ExprKind::Bool(false),
-            STRING | TRIPLE_STRING | RAW_STRING => ExprKind::String(literal::string_value(token.text()).into()),
+            STRING | TRIPLE_STRING | RAW_STRING => {
+                ExprKind::String(literal::string_value(token.text()).into())
+            }
             _ => ExprKind::Nil,
         }
     }
@@ -177,7 +237,10 @@ impl Lowerer {
         let mut holes = holes.into_iter();
         for (text, span) in texts {
             if !text.is_empty() {
-                pieces.push(Expr { kind: ExprKind::String(text.into()), span });
+                pieces.push(Expr {
+                    kind: ExprKind::String(text.into()),
+                    span,
+                });
             }
             pieces.extend(holes.next());
         }
@@ -185,7 +248,11 @@ impl Lowerer {
     }
 
     /// The literal texts before, between and after the interpolations, and the interpolations.
-    fn string_parts(&mut self, node: &SyntaxNode, triple: bool) -> (Vec<(String, Span)>, Vec<Expr>) {
+    fn string_parts(
+        &mut self,
+        node: &SyntaxNode,
+        triple: bool,
+    ) -> (Vec<(String, Span)>, Vec<Expr>) {
         let mut raw: Vec<(String, Span)> = vec![(String::new(), span(node))];
         let mut holes = Vec::new();
         for part in node.children_with_tokens() {
@@ -200,7 +267,9 @@ impl Lowerer {
             }
         }
         if !triple {
-            let unescaped = raw.into_iter().map(|(text, span)| (literal::unescape(&text), span));
+            let unescaped = raw
+                .into_iter()
+                .map(|(text, span)| (literal::unescape(&text), span));
             return (unescaped.collect(), holes);
         }
         let mut pieces = Vec::new();
@@ -211,7 +280,13 @@ impl Lowerer {
             pieces.push(Piece::Text(text));
         }
         let texts = literal::dedent(&pieces);
-        (texts.into_iter().zip(raw.iter().map(|(_, span)| *span)).collect(), holes)
+        (
+            texts
+                .into_iter()
+                .zip(raw.iter().map(|(_, span)| *span))
+                .collect(),
+            holes,
+        )
     }
 
     fn call(&mut self, node: &SyntaxNode) -> Expr {
@@ -221,7 +296,13 @@ impl Lowerer {
         }
         let name = callee.map_or_else(|| (Arc::from(""), span(node)), |callee| name_of(&callee));
         let span = name.1;
-        Expr { kind: ExprKind::Call { name, arguments: self.arguments_in(node) }, span }
+        Expr {
+            kind: ExprKind::Call {
+                name,
+                arguments: self.arguments_in(node),
+            },
+            span,
+        }
     }
 
     fn arguments_in(&mut self, node: &SyntaxNode) -> Vec<Argument> {
@@ -230,27 +311,44 @@ impl Lowerer {
 
     fn arguments(&mut self, list: &SyntaxNode) -> Vec<Argument> {
         let argument = |it: SyntaxNode| match it.kind() {
-            SPREAD => Argument { spread: true, value: self.expr_in(&it) },
-            _ => Argument { spread: false, value: self.expr(&it) },
+            SPREAD => Argument {
+                spread: true,
+                value: self.expr_in(&it),
+            },
+            _ => Argument {
+                spread: false,
+                value: self.expr(&it),
+            },
         };
         ast::exprs(list).map(argument).collect()
     }
 
     fn entries(&mut self, node: &SyntaxNode) -> Vec<DictEntry> {
-        node.children().filter_map(|child| self.entry(&child)).collect()
+        node.children()
+            .filter_map(|child| self.entry(&child))
+            .collect()
     }
 
     fn entry(&mut self, node: &SyntaxNode) -> Option<DictEntry> {
         Some(match node.kind() {
             SPREAD => DictEntry::Spread(self.expr_in(node)),
-            DICT_COMPUTED => DictEntry::Computed { key: self.nth_in(node, 0), value: self.nth_in(node, 1) },
+            DICT_COMPUTED => DictEntry::Computed {
+                key: self.nth_in(node, 0),
+                value: self.nth_in(node, 1),
+            },
             DICT_FIELD => {
                 let key = node.first_token();
-                let string = key.as_ref().filter(|token| matches!(token.kind(), STRING | TRIPLE_STRING));
+                let string = key
+                    .as_ref()
+                    .filter(|token| matches!(token.kind(), STRING | TRIPLE_STRING));
                 let name = string.map(|token| literal::string_value(token.text()).into());
                 let key_span = key.as_ref().map_or_else(|| span(node), token_span);
                 let value = self.expr_in(node);
-                DictEntry::Field { key: name.unwrap_or_else(|| name_of(node).0), key_span, value }
+                DictEntry::Field {
+                    key: name.unwrap_or_else(|| name_of(node).0),
+                    key_span,
+                    value,
+                }
             }
             _ => return None,
         })
@@ -259,31 +357,59 @@ impl Lowerer {
     fn struct_literal(&mut self, node: &SyntaxNode) -> ExprKind {
         let name = ast::child(node, NAME_EXPR);
         let name = name.map_or_else(|| name_of(node), |name| name_of(&name));
-        ExprKind::StructLiteral { name, entries: self.entries(node) }
+        ExprKind::StructLiteral {
+            name,
+            entries: self.entries(node),
+        }
     }
 
     fn unary(&mut self, node: &SyntaxNode) -> Expr {
         let operand = Box::new(self.expr_in(node));
         let not = has(node, BANG);
-        let operator = if not { UnaryOperator::Not } else { UnaryOperator::Negate };
-        let place = node.first_token().map_or_else(|| span(node), |token| token_span(&token));
-        Expr { kind: ExprKind::Unary { operator, operand }, span: place }
+        let operator = if not {
+            UnaryOperator::Not
+        } else {
+            UnaryOperator::Negate
+        };
+        let place = node
+            .first_token()
+            .map_or_else(|| span(node), |token| token_span(&token));
+        Expr {
+            kind: ExprKind::Unary { operator, operand },
+            span: place,
+        }
     }
 
     fn range(&mut self, node: &SyntaxNode) -> Expr {
-        let (start, end) = (Box::new(self.nth_in(node, 0)), Box::new(self.nth_in(node, 1)));
+        let (start, end) = (
+            Box::new(self.nth_in(node, 0)),
+            Box::new(self.nth_in(node, 1)),
+        );
         let place = ast::token(node, TO_KW).map_or_else(|| span(node), |token| token_span(&token));
-        Expr { kind: ExprKind::Range { start, end, exclusive: has(node, EXCLUSIVE_KW) }, span: place }
+        Expr {
+            kind: ExprKind::Range {
+                start,
+                end,
+                exclusive: has(node, EXCLUSIVE_KW),
+            },
+            span: place,
+        }
     }
 
     fn ternary(&mut self, node: &SyntaxNode) -> ExprKind {
         let mut branch = |nth| {
             let value = self.nth_in(node, nth);
-            let place = ast::exprs(node).nth(nth).map_or_else(|| span(node), |branch| span(&branch));
+            let place = ast::exprs(node)
+                .nth(nth)
+                .map_or_else(|| span(node), |branch| span(&branch));
             value_block(value, place)
         };
         let (then, otherwise) = (branch(1), branch(2));
-        ExprKind::If { condition: Box::new(self.nth_in(node, 0)), then, otherwise: Some(otherwise) }
+        ExprKind::If {
+            condition: Box::new(self.nth_in(node, 0)),
+            then,
+            otherwise: Some(otherwise),
+        }
     }
 
     /// `else if` chains are built from their end, without recursion.
@@ -297,13 +423,22 @@ impl Lowerer {
         for link in &links {
             let condition = Box::new(self.expr_in(link));
             let mut blocks = ast::children(link, BLOCK);
-            let then = blocks.next().map_or_else(Block::default, |block| self.block(&block));
+            let then = blocks
+                .next()
+                .map_or_else(Block::default, |block| self.block(&block));
             otherwise = blocks.next().map(|block| self.block(&block));
             heads.push((condition, then, span(link)));
         }
         let mut result = nil(span(node));
         for (condition, then, span) in heads.into_iter().rev() {
-            result = Expr { kind: ExprKind::If { condition, then, otherwise }, span };
+            result = Expr {
+                kind: ExprKind::If {
+                    condition,
+                    then,
+                    otherwise,
+                },
+                span,
+            };
             otherwise = None;
             if span.start != links[0].text_range().start().into() {
                 otherwise = Some(value_block(std::mem::replace(&mut result, nil(span)), span));
@@ -320,12 +455,20 @@ impl Lowerer {
             body: self.child_block(&clause),
         });
         let finally = ast::child(node, FINALLY_CLAUSE).map(|clause| self.child_block(&clause));
-        ExprKind::Try { body, catch, finally }
+        ExprKind::Try {
+            body,
+            catch,
+            finally,
+        }
     }
 
     fn try_star(&mut self, node: &SyntaxNode) -> ExprKind {
         if !self.frame().function {
-            self.error(Code::TRY_STAR_AT_TOP_LEVEL, span(node), TRY_STAR_MISUSE.to_owned());
+            self.error(
+                Code::TRY_STAR_AT_TOP_LEVEL,
+                span(node),
+                TRY_STAR_MISUSE.to_owned(),
+            );
         }
         ExprKind::TryStar(Box::new(self.expr_in(node)))
     }

@@ -14,7 +14,7 @@ pub(crate) fn expr(p: &mut Parser<'_>) -> Found {
         return None;
     }
     let first = pipe(p)?;
-    if !(p.at(PIPE) && !p.newline(0)) {
+    if !p.at(PIPE) || p.newline(0) {
         return Some(first);
     }
     let m = p.precede(first);
@@ -109,7 +109,9 @@ fn operator(p: &Parser<'_>) -> Option<u8> {
 fn binary(p: &mut Parser<'_>, min: u8) -> Found {
     let mut left = unary(p)?;
     while !p.failed {
-        let Some(level) = operator(p).filter(|&level| level >= min) else { break };
+        let Some(level) = operator(p).filter(|&level| level >= min) else {
+            break;
+        };
         let m = p.precede(left);
         if p.at(IDENT) {
             p.bump_as(NOT_KW);
@@ -141,11 +143,11 @@ fn unary(p: &mut Parser<'_>) -> Found {
     let m = p.start();
     match kind {
         SPREAD => {
-            (p.bump(), p.bump(), p.bump());
+            p.bump_n(3);
             expr(p);
         }
         TRY_STAR_EXPR => {
-            (p.bump(), p.bump());
+            p.bump_n(2);
             unary(p);
         }
         _ => {
@@ -188,8 +190,8 @@ fn after_question(p: &Parser<'_>) -> Option<SyntaxKind> {
     }
     match p.nth(1) {
         L_BRACKET => Some(INDEX_EXPR),
-        IDENT | INT | FLOAT | STRING | TRIPLE_STRING | STRING_START | TRUE_KW | FALSE_KW | NIL_KW | L_PAREN | L_BRACE
-        | BANG | MINUS | FN_KW => None,
+        IDENT | INT | FLOAT | STRING | TRIPLE_STRING | STRING_START | TRUE_KW | FALSE_KW
+        | NIL_KW | L_PAREN | L_BRACE | BANG | MINUS | FN_KW => None,
         _ => Some(PROPAGATE_EXPR),
     }
 }
@@ -267,7 +269,8 @@ pub(crate) fn primary(p: &mut Parser<'_>) -> Found {
         return None;
     }
     let m = match p.current() {
-        INT | FLOAT | DURATION | STRING | TRIPLE_STRING | RAW_STRING | TRUE_KW | FALSE_KW | NIL_KW => {
+        INT | FLOAT | DURATION | STRING | TRIPLE_STRING | RAW_STRING | TRUE_KW | FALSE_KW
+        | NIL_KW => {
             let m = p.start();
             p.bump();
             return Some(p.complete(m, LITERAL));

@@ -26,11 +26,18 @@ pub(crate) fn list(p: &mut Parser<'_>, close: SyntaxKind, mut item: impl FnMut(&
         if p.failed {
             break;
         }
-        p.eat(COMMA);
-        if p.position_index() == before {
+        if !p.eat(COMMA) && (p.position_index() == before || cannot_start_item(p.current())) {
             break;
         }
     }
     p.expect(close);
     p.in_head = head;
+}
+
+/// Tokens behind which a missing comma is not the mistake: the closing token is.
+fn cannot_start_item(kind: SyntaxKind) -> bool {
+    matches!(
+        kind,
+        R_PAREN | R_BRACKET | R_BRACE | SEMICOLON | COLON | EQ | ARROW | INTERPOLATION_END | END
+    )
 }

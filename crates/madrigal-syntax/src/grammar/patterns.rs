@@ -35,7 +35,7 @@ pub(crate) fn pattern(p: &mut Parser<'_>) -> Option<SyntaxKind> {
 fn item(p: &mut Parser<'_>, kind: SyntaxKind, close: SyntaxKind) {
     let m = p.start();
     if p.at_spread() {
-        (p.bump(), p.bump(), p.bump());
+        p.bump_n(3);
         p.expect_name(WHAT);
         p.eat(COMMA);
         if !p.at(close) {
@@ -44,7 +44,11 @@ fn item(p: &mut Parser<'_>, kind: SyntaxKind, close: SyntaxKind) {
         p.complete(m, REST_PATTERN);
         return;
     }
-    p.expect_name(if kind == DICT_PATTERN_FIELD { "field name" } else { WHAT });
+    p.expect_name(if kind == DICT_PATTERN_FIELD {
+        "field name"
+    } else {
+        WHAT
+    });
     if kind == DICT_PATTERN_FIELD && !p.failed && p.eat(COLON) {
         p.expect_name(WHAT);
     }
