@@ -1,1 +1,64 @@
-//! The Harn library: builtins and standard modules.
+//! The Harn library: builtins and standard modules, one file per area.
+//!
+//! [`register`] adds every builtin to a table; [`host::Run`] is what they share during a run. Builtins that take
+//! callbacks are written in Harn ([`prelude`]). Not here: tasks, channels and locks (`concurrency.rs`).
+
+#![forbid(unsafe_code)]
+
+mod assertions;
+mod conversion;
+mod environment;
+mod errors;
+mod files;
+pub mod host;
+mod http;
+pub mod json;
+mod lists;
+mod math;
+mod output;
+mod paths;
+pub mod prelude;
+mod process;
+mod results;
+pub mod tcp;
+#[cfg(test)]
+mod testing;
+mod text;
+pub mod time;
+
+pub use errors::category_of;
+pub use host::{Run, RunOptions, TaskHost};
+pub use prelude::PRELUDE;
+
+use madrigal_vm::{BuiltinTable, Value};
+
+/// Adds the whole library to a table.
+pub fn register(table: &mut BuiltinTable) {
+    assertions::register(table);
+    conversion::register(table);
+    environment::register(table);
+    errors::register(table);
+    files::register(table);
+    http::register(table);
+    json::register(table);
+    lists::register(table);
+    math::register(table);
+    output::register(table);
+    paths::register(table);
+    prelude::register(table);
+    process::register(table);
+    results::register(table);
+    tcp::register(table);
+    text::register(table);
+    time::register(table);
+}
+
+/// The global values of a run: `pi`, `e` and `argv`.
+pub fn globals(run: &Run) -> Vec<(&'static str, Value)> {
+    let argv = run.argv().iter().map(|it| Value::from(it.as_str())).collect();
+    vec![
+        ("pi", Value::Float(std::f64::consts::PI)),
+        ("e", Value::Float(std::f64::consts::E)),
+        ("argv", Value::list(argv)),
+    ]
+}

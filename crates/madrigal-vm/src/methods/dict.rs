@@ -81,3 +81,38 @@ fn remove(_: &mut Cx<'_>, mut args: Args<'_>) -> Result<Value, Fault> {
     entries.remove(&args.string(1));
     Ok(Value::Dict(entries))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::methods::tests::check;
+
+    fn sample() -> Value {
+        Value::dict([("b", Value::Int(2)), ("a", Value::Nil), ("1", Value::Int(3))])
+    }
+
+    #[test]
+    fn entries_come_in_key_order() {
+        check(sample(), "keys", [], "[1, a, b]");
+        check(sample(), "values", [], "[3, nil, 2]");
+        check(Value::dict([("k", Value::Int(1))]), "entries", [], "[{key: k, value: 1}]");
+    }
+
+    #[test]
+    fn a_default_is_for_absent_keys_only() {
+        check(sample(), "get", ["a".into(), 7i64.into()], "nil");
+        check(sample(), "get", ["z".into(), 7i64.into()], "7");
+        check(sample(), "get", [1i64.into()], "3");
+        check(sample(), "get", [], "nil");
+        check(sample(), "has", ["a".into()], "true");
+    }
+
+    #[test]
+    fn merging_and_removing_leave_the_receiver_alone() {
+        let shared = sample();
+        check(shared.clone(), "merge", [Value::dict([("b", Value::Int(0))])], "{1: 3, a: nil, b: 0}");
+        check(shared.clone(), "merge", [5i64.into()], "{1: 3, a: nil, b: 2}");
+        check(shared.clone(), "remove", ["b".into()], "{1: 3, a: nil}");
+        assert_eq!(shared.to_string(), "{1: 3, a: nil, b: 2}");
+    }
+}

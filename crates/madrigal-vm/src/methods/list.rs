@@ -309,3 +309,65 @@ fn tally(_: &mut Cx<'_>, mut args: Args<'_>) -> Result<Value, Fault> {
     }
     Ok(Value::Dict(counts))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::methods::tests::{check, ints};
+
+    #[test]
+    fn parts_clamp_their_bounds() {
+        check(ints(1..=4), "slice", [1i64.into()], "[2, 3, 4]");
+        check(ints(1..=4), "slice", [(-2i64).into(), (-1i64).into()], "[3]");
+        check(ints(1..=4), "slice", [3i64.into(), 1i64.into()], "[]");
+        check(ints(1..=4), "take", [(-1i64).into()], "[]");
+        check(ints(1..=4), "take", [3i64.into()], "[1, 2, 3]");
+        check(ints(1..=4), "skip", [i64::MAX.into()], "[]");
+        check(ints(1..=4), "first", [], "1");
+        check(ints(1..=4), "first", [9i64.into()], "[1, 2, 3, 4]");
+        check(ints(1..=4), "last", [2i64.into()], "[3, 4]");
+        check(ints([]), "last", [], "nil");
+    }
+
+    #[test]
+    fn slices_and_windows() {
+        check(ints(1..=5), "chunk", [2i64.into()], "[[1, 2], [3, 4], [5]]");
+        check(ints(1..=2), "chunk", [0i64.into()], "[[1], [2]]");
+        check(ints(1..=4), "window", [], "[[1, 2], [2, 3], [3, 4]]");
+        check(ints(1..=5), "window", [2i64.into(), 3i64.into()], "[[1, 2], [4, 5]]");
+        check(ints(1..=2), "each_cons", [3i64.into()], "[]");
+        check(ints(1..=2), "each_cons", [i64::MAX.into()], "[]");
+    }
+
+    #[test]
+    fn extremes_and_sums_follow_the_ordering_of_the_language() {
+        let mixed = || Value::list(vec![1i64.into(), Value::from("x"), Value::Float(0.5), Value::Nil]);
+        check(mixed(), "sum", [], "1.5");
+        check(ints([i64::MAX, 1]), "sum", [], "-9223372036854775808");
+        check(ints([]), "sum", [], "0");
+        check(ints([]), "min", [], "nil");
+        check(Value::list(vec![Value::Int(1), Value::Float(1.0)]), "max", [], "1");
+        check(ints([3, -1, 2]), "sort", [], "[-1, 2, 3]");
+    }
+
+    #[test]
+    fn equal_and_structurally_equal_are_different_things() {
+        let ones = || Value::list(vec![1i64.into(), Value::Float(1.0), "1".into(), 1i64.into()]);
+        check(ones(), "unique", [], "[1, 1.0, 1]");
+        check(ones(), "index_of", [Value::Float(1.0)], "0");
+        check(ones(), "tally", [], "{1: 3, 1.0: 1}");
+        check(ones(), "contains", [Value::from("2")], "false");
+    }
+
+    #[test]
+    fn collections_are_combined() {
+        check(ints(1..=3), "zip", [ints(4..=5)], "[[1, 4], [2, 5]]");
+        check(ints(1..=3), "zip", [1i64.into()], "[]");
+        check(ints(5..=6), "enumerate", [], "[{index: 0, value: 5}, {index: 1, value: 6}]");
+        check(Value::list(vec![ints(1..=2), Value::Nil, ints([])]), "flatten", [], "[1, 2, nil]");
+        check(Value::list(vec![Value::Nil, 1i64.into()]), "compact", [], "[1]");
+        check(ints(1..=3), "join", ["-".into()], "1-2-3");
+        check(ints(1..=2), "push", [], "[1, 2, nil]");
+        check(ints([]), "pop", [], "[]");
+    }
+}

@@ -162,3 +162,35 @@ fn windows_method(_: &mut Cx<'_>, mut args: Args<'_>) -> Result<Value, Fault> {
     };
     windows(&items(&receiver(&mut args))?, n, 1)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::methods::tests::{check, ints};
+
+    fn range(start: i64, end: i64) -> Value {
+        Value::Range(Range::new(start, end, false))
+    }
+
+    #[test]
+    fn ends_and_sums_take_no_walk() {
+        check(range(i64::MIN, i64::MAX), "last", [], "9223372036854775807");
+        check(range(i64::MIN, i64::MAX), "sum", [], "-9223372036854775808");
+        check(range(i64::MIN, i64::MAX), "len", [], "9223372036854775807");
+        check(range(1, 4), "sum", [], "10");
+        check(range(3, 1), "sum", [], "0");
+        check(range(3, 1), "first", [], "nil");
+        check(range(1, 4), "contains", [Value::Float(2.0)], "false");
+        check(range(1, 4), "to_string", [], "1 to 4");
+    }
+
+    #[test]
+    fn lists_are_made_on_demand_and_bounded() {
+        check(range(1, 3), "to_list", [], "[1, 2, 3]");
+        check(range(1, i64::MAX), "take", [2i64.into()], "[1, 2]");
+        check(range(1, 4), "skip", [3i64.into()], "[4]");
+        check(range(1, 4), "skip", [(-1i64).into()], "Type error: iter.skip: expected non-negative int");
+        check(range(1, 3), "zip", [ints(7..=8)], "[(1, 7), (2, 8)]");
+        check(range(0, i64::MAX), "to_list", [], "Error [budget_exceeded]: range: the result would exceed 1 GiB");
+    }
+}

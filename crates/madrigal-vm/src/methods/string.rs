@@ -228,3 +228,79 @@ fn pad_right(_: &mut Cx<'_>, mut args: Args<'_>) -> Result<Str, Fault> {
     text.push_str(&filling);
     Ok(text)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::methods::tests::{call, check};
+    use proptest::prelude::*;
+
+    #[test]
+    fn positions_count_code_points() {
+        check("aößb", "count", [], "4");
+        check("aößb", "index_of", ["b".into()], "3");
+        check("aößb", "last_index_of", ["z".into()], "-1");
+        check("aößb", "index_of", [], "0");
+        check("aößb", "char_at", [1i64.into()], "ö");
+        check("aößb", "char_at", [(-1i64).into()], "nil");
+        check("aößb", "chars", [], "[a, ö, ß, b]");
+        check("aößb", "reverse", [], "bßöa");
+    }
+
+    #[test]
+    fn substring_takes_an_end() {
+        check("hello", "substring", [1i64.into(), 3i64.into()], "el");
+        check("hello", "substring", [(-2i64).into(), 2i64.into()], "he");
+        check("hello", "substring", [1i64.into(), (-1i64).into()], "ello");
+        check("hello", "substring", [3i64.into(), 1i64.into()], "");
+        check("hello", "substring", [], "hello");
+        check("héllo", "substring", [i64::MAX.into(), i64::MIN.into()], "");
+    }
+
+    #[test]
+    fn missing_arguments_take_their_defaults() {
+        check("a,b", "split", [], "[a, b]");
+        check("ab", "repeat", [], "ab");
+        check("ab", "replace", ["a".into()], "nil");
+        check("ab", "contains", [], "true");
+        check("ab", "pad_left", [4i64.into()], "  ab");
+        check("ab", "pad_right", [4i64.into(), "xy".into()], "abxx");
+        check("ab", "pad_right", [1i64.into()], "ab");
+        check("a1", "contains", [1i64.into()], "true");
+    }
+
+    #[test]
+    fn lines_and_pieces() {
+        check("a\r\nb\n", "lines", [], "[a, b]");
+        check("ab", "split", ["".into()], "[, a, b, ]");
+        check("a--b-", "split", ["-".into()], "[a, , b, ]");
+        check("STRASSE ß", "lower", [], "strasse ß");
+        check("ß", "upper", [], "SS");
+        check("\u{2003}x\n", "trim", [], "x");
+    }
+
+    #[test]
+    fn huge_results_are_refused() {
+        check("ab", "repeat", [i64::MAX.into()], "Error [budget_exceeded]: repeat: the result would exceed 1 GiB");
+        check("ab", "pad_left", [i64::MAX.into()], "Error [budget_exceeded]: pad: the result would exceed 1 GiB");
+        check("ab", "repeat", [i64::MIN.into()], "");
+    }
+
+    proptest! {
+        #[test]
+        fn padding_reaches_the_width_with_the_first_character(text in ".{0,6}", width in -3i64..12, fill in ".{0,2}") {
+            let missing = usize::try_from(width).unwrap_or(0).saturating_sub(text.chars().count());
+            let filling: String = std::iter::repeat_n(fill.chars().next().unwrap_or(' '), missing).collect();
+            let args = || vec![Value::Int(width), Value::from(fill.as_str())];
+            prop_assert_eq!(call(text.as_str().into(), "pad_left", args()), format!("{filling}{text}"));
+            prop_assert_eq!(call(text.as_str().into(), "pad_right", args()), format!("{text}{filling}"));
+        }
+
+        #[test]
+        fn pieces_join_to_the_text(text in "[ab,é]{0,12}", separator in "[a,é]{1,2}") {
+            let Value::List(pieces) = split(&text, &separator).expect("it is short") else { panic!("a list") };
+            let joined = crate::methods::join(&pieces, &separator).expect("it is short");
+            prop_assert_eq!(joined.as_str(), text.as_str());
+        }
+    }
+}

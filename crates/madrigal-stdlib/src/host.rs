@@ -1,0 +1,206 @@
+//! What builtins share during a run, and the seams through which they reach the world: output, environment, clock,
+//! randomness, connections. Nothing of it belongs to the process, so two runs in one process never meet.
+//! Invariant: whatever waits for something outside the runtime goes through [`Run::external`], and all time through
+//! [`Run::sleep`]; otherwise a run that waits for the outside looks deadlocked.
+
+mod output;
+mod random;
+mod surroundings;
+
+pub use output::{Captured, Output};
+pub use random::Generator;
+pub use surroundings::{RealTime, Surroundings};
+
+use crate::http::Clients;
+use madrigal_vm::{Cx, Fault};
+use parking_lot::Mutex;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::time::Duration;
+
+/// How a run is set up.
+pub struct RunOptions {
+    /// Where `println` writes.
+    pub stdout: Output,
+    /// Where `eprintln` writes.
+    pub stderr: Output,
+    /// Program arguments.
+    pub argv: Vec<String>,
+    /// What relative paths of files and programs start from; absolute.
+    pub execution_root: PathBuf,
+    /// Environment variables; `None` is those of the process.
+    pub environment: Option<BTreeMap<String, String>>,
+    /// Seed of `random` and friends; `None` draws one.
+    pub seed: Option<u64>,
+    /// Clock and bookkeeping of the runtime.
+    pub surroundings: Arc<dyn Surroundings>,
+}
+
+impl Default for RunOptions {
+    fn default() -> RunOptions {
+        RunOptions {
+            stdout: Output::stdout(),
+            stderr: Output::stderr(),
+            argv: Vec::new(),
+            execution_root: std::env::current_dir().unwrap_or_else(|_| PathBuf::from("/")),
+            environment: None,
+            seed: None,
+            surroundings: Arc::new(RealTime::new()),
+        }
+    }
+}
+
+/// The state of a run, shared by all its tasks.
+pub struct Run {
+    /// Standard output.
+    pub stdout: Output,
+    /// Standard error.
+    pub stderr: Output,
+    /// HTTP clients and sessions.
+    pub(crate) http: Clients,
+    argv: Vec<String>,
+    execution_root: PathBuf,
+    environment: Option<BTreeMap<String, String>>,
+    random: Mutex<Generator>,
+    surroundings: Arc<dyn Surroundings>,
+    /// Threshold of structured log lines, 0 (debug) to 3 (error).
+    log_level: AtomicU8,
+    /// Monotonic time at the first use of the monotonic clock by the script.
+    monotonic_origin: OnceLock<i64>,
+    /// Number of the next handle.
+    next_id: AtomicU64,
+}
+
+impl Run {
+    /// A fresh run.
+    pub fn new(options: RunOptions) -> Run {
+        Run {
+            stdout: options.stdout,
+            stderr: options.stderr,
+            http: Clients::default(),
+            argv: options.argv,
+            execution_root: options.execution_root,
+            environment: options.environment,
+            random: Mutex::new(options.seed.map_or_else(Generator::unpredictable, Generator::from_seed)),
+            surroundings: options.surroundings,
+            log_level: AtomicU8::new(0),
+            monotonic_origin: OnceLock::new(),
+            next_id: AtomicU64::new(1),
+        }
+    }
+
+    /// Program arguments.
+    pub fn argv(&self) -> &[String] {
+        &self.argv
+    }
+
+    /// What relative paths start from.
+    pub fn execution_root(&self) -> &Path {
+        &self.execution_root
+    }
+
+    /// A path of the script, made absolute.
+    pub fn resolve(&self, path: &str) -> PathBuf {
+        self.execution_root.join(path)
+    }
+
+    /// An environment variable.
+    pub fn variable(&self, name: &str) -> Option<String> {
+        match &self.environment {
+            Some(fixed) => fixed.get(name).cloned(),
+            None => std::env::var_os(name).map(|it| it.to_string_lossy().into_owned()),
+        }
+    }
+
+    /// The variables, when they are not those of the process.
+    pub fn fixed_environment(&self) -> Option<&BTreeMap<String, String>> {
+        self.environment.as_ref()
+    }
+
+    /// Wall clock, Unix milliseconds.
+    pub fn now_ms(&self) -> i64 {
+        self.surroundings.now_ms()
+    }
+
+    /// Milliseconds since the first call in this run; never decreases.
+    pub fn monotonic_ms(&self) -> i64 {
+        let now = self.surroundings.monotonic_ms();
+        now - self.monotonic_origin.get_or_init(|| now)
+    }
+
+    /// Waits on the clock of the run.
+    pub async fn sleep(&self, time: Duration) {
+        self.surroundings.sleep(time).await;
+    }
+
+    /// Marks `future` as waiting for something outside the runtime (sockets, processes, files) until it is done or
+    /// dropped.
+    pub fn external<F: Future>(&self, future: F) -> impl Future<Output = F::Output> + use<F> {
+        let guard = self.surroundings.external();
+        async move {
+            let _guard = guard;
+            future.await
+        }
+    }
+
+    /// Runs blocking work where it keeps no task from running.
+    pub async fn blocking<T: Send + 'static>(
+        self: Arc<Run>,
+        work: impl FnOnce() -> Result<T, Fault> + Send + 'static,
+    ) -> Result<T, Fault> {
+        if !has_reactor() {
+            return work();
+        }
+        let joined = self.external(tokio::task::spawn_blocking(work)).await;
+        joined.unwrap_or_else(|failure| Err(Fault::runtime(format!("blocking work failed: {failure}"))))
+    }
+
+    /// Draws from the random source of the run.
+    pub fn random<T>(&self, draw: impl FnOnce(&mut Generator) -> T) -> T {
+        draw(&mut self.random.lock())
+    }
+
+    /// A number no other handle of this run has.
+    pub fn next_id(&self) -> u64 {
+        self.next_id.fetch_add(1, Ordering::Relaxed)
+    }
+
+    pub(crate) fn log_level(&self) -> u8 {
+        self.log_level.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_log_level(&self, level: u8) {
+        self.log_level.store(level, Ordering::Relaxed);
+    }
+}
+
+/// Whether sockets, processes and the blocking pool can be used on this thread; simulated runs have none.
+pub(crate) fn has_reactor() -> bool {
+    tokio::runtime::Handle::try_current().is_ok()
+}
+
+/// Fails where there are no sockets and processes.
+pub(crate) fn need_reactor(what: &str) -> Result<(), Fault> {
+    if has_reactor() { Ok(()) } else { Err(Fault::thrown(format!("{what}: not available in a simulated run"))) }
+}
+
+/// The state of a task that builtins see: what [`Cx::host`] gives.
+pub struct TaskHost {
+    /// The run the task belongs to.
+    pub run: Arc<Run>,
+}
+
+impl TaskHost {
+    /// The state of a task of this run.
+    pub fn new(run: Arc<Run>) -> TaskHost {
+        TaskHost { run }
+    }
+}
+
+/// The run a builtin is called in.
+pub fn run<'a>(cx: &'a mut Cx<'_>) -> &'a Arc<Run> {
+    &cx.host::<TaskHost>().expect("the library runs under a TaskHost").run
+}

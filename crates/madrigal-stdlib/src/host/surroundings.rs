@@ -1,0 +1,59 @@
+//! The seam to the runtime: its clock, and the count of operations that wait for the outside.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+/// What the library needs of the runtime.
+pub trait Surroundings: Send + Sync {
+    /// Wall clock, Unix milliseconds.
+    fn now_ms(&self) -> i64;
+
+    /// A clock that never decreases, in milliseconds.
+    fn monotonic_ms(&self) -> i64;
+
+    /// Resolves after `time`.
+    fn sleep(&self, time: Duration) -> Pin<Box<dyn Future<Output = ()> + Send>>;
+
+    /// Counts an operation that waits for the outside, until the guard is dropped. While one is open the run is not
+    /// deadlocked, and virtual time does not jump.
+    fn external(&self) -> Box<dyn Send>;
+}
+
+/// Real time without bookkeeping, for runs without a runtime of ours.
+#[derive(Debug)]
+pub struct RealTime {
+    started: Instant,
+}
+
+impl RealTime {
+    /// Starts the monotonic clock.
+    pub fn new() -> RealTime {
+        RealTime { started: Instant::now() }
+    }
+}
+
+impl Default for RealTime {
+    fn default() -> RealTime {
+        RealTime::new()
+    }
+}
+
+impl Surroundings for RealTime {
+    fn now_ms(&self) -> i64 {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+    }
+
+    fn monotonic_ms(&self) -> i64 {
+        i64::try_from(self.started.elapsed().as_millis()).unwrap_or(i64::MAX)
+    }
+
+    fn sleep(&self, time: Duration) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+        Box::pin(tokio::time::sleep(time))
+    }
+
+    fn external(&self) -> Box<dyn Send> {
+        Box::new(())
+    }
+}
