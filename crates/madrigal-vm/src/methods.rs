@@ -61,7 +61,38 @@ fn count_from(number: i64) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::builtin::{Args, Cx, Method, Outcome};
+    use crate::program::Program;
     use proptest::prelude::*;
+    use std::sync::Arc;
+
+    /// Asserts the display form of `receiver.name(args)`, or of what a `catch` would see.
+    #[track_caller]
+    pub(super) fn check<const N: usize>(receiver: impl Into<Value>, name: &str, args: [Value; N], expected: &str) {
+        assert_eq!(call(receiver.into(), name, args.into()), expected, "{name}");
+    }
+
+    pub(super) fn call(receiver: Value, name: &str, args: Vec<Value>) -> String {
+        let mut table = BuiltinTable::new();
+        register(&mut table);
+        let program = Program { modules: Vec::new(), functions: Box::default(), builtins: Arc::new(table) };
+        let table = Arc::clone(&program.builtins);
+        let Some(Method::Native(method)) = table.method(name).and_then(|set| set.of(&receiver)) else {
+            return "no such method".to_owned();
+        };
+        let mut cx = Cx { host: &mut (), program: &program, site: (0, (0, 0)) };
+        let mut args: Vec<Value> = std::iter::once(receiver).chain(args).collect();
+        match (method.run)(&mut cx, Args::new(&mut args)) {
+            Ok(Outcome::Value(value)) => value.to_string(),
+            Ok(Outcome::Effect(effect)) => format!("{effect:?}"),
+            Err(fault) => fault.caught().to_string(),
+        }
+    }
+
+    /// A list of ints.
+    pub(super) fn ints(items: impl IntoIterator<Item = i64>) -> Value {
+        Value::list(items.into_iter().map(Value::Int).collect())
+    }
 
     proptest! {
         #[test]
