@@ -5,7 +5,6 @@ use madrigal_vm::{Args, Cx, Fault, Value, Wait};
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::UNIX_EPOCH;
 
 madrigal_vm::builtins! {
@@ -45,8 +44,8 @@ fn path(run: &Run, args: &Args<'_>, index: usize) -> PathBuf {
 }
 
 /// Waits for disk work.
-fn on_disk(run: &Arc<Run>, what: &'static str, work: impl FnOnce() -> Result<Value, Fault> + Send + 'static) -> Wait {
-    Wait::new(what, Arc::clone(run).blocking(work))
+fn on_disk(run: &Run, what: &'static str, work: impl FnOnce() -> Result<Value, Fault> + Send + 'static) -> Wait {
+    Wait::new(what, run.blocking(work))
 }
 
 /// The failure `intro path: error`.

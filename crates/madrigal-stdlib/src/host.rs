@@ -9,13 +9,14 @@ mod surroundings;
 
 pub use output::{Captured, Output};
 pub use random::Generator;
-pub use surroundings::{RealTime, Surroundings};
+pub use surroundings::{RealTime, Surroundings, Work};
 
 use crate::http::Clients;
-use madrigal_vm::{Cx, Fault};
+use madrigal_vm::{Cx, Fault, Value};
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
@@ -136,26 +137,32 @@ impl Run {
         self.surroundings.sleep(time).await;
     }
 
-    /// Marks `future` as waiting for something outside the runtime (sockets, processes, files) until it is done or
-    /// dropped.
-    pub fn external<F: Future>(&self, future: F) -> impl Future<Output = F::Output> + use<F> {
-        let guard = self.surroundings.external();
+    /// Carries out `future`, which waits for something outside the runtime: sockets, processes, files.
+    pub fn external<'a, F>(&self, future: F) -> impl Future<Output = F::Output> + Send + use<'a, F>
+    where
+        F: Future + Send + 'a,
+        F::Output: Send,
+    {
+        let (answer, answered) = tokio::sync::oneshot::channel();
+        let work = self.surroundings.external(Box::pin(async move {
+            // Nobody waits any more: then nobody misses the result.
+            let _ = answer.send(future.await);
+        }));
         async move {
-            let _guard = guard;
-            future.await
+            work.await;
+            answered.await.expect("the work ends by sending its result")
         }
     }
 
     /// Runs blocking work where it keeps no task from running.
-    pub async fn blocking<T: Send + 'static>(
-        self: Arc<Run>,
-        work: impl FnOnce() -> Result<T, Fault> + Send + 'static,
-    ) -> Result<T, Fault> {
-        if !has_reactor() {
-            return work();
-        }
-        let joined = self.external(tokio::task::spawn_blocking(work)).await;
-        joined.unwrap_or_else(|failure| Err(Fault::runtime(format!("blocking work failed: {failure}"))))
+    pub fn blocking<W>(&self, work: W) -> Pin<Box<dyn Future<Output = Result<Value, Fault>> + Send>>
+    where
+        W: FnOnce() -> Result<Value, Fault> + Send + 'static,
+    {
+        Box::pin(self.external(async {
+            let joined = tokio::task::spawn_blocking(work).await;
+            joined.unwrap_or_else(|failure| Err(Fault::runtime(format!("blocking work failed: {failure}"))))
+        }))
     }
 
     /// Draws from the random source of the run.
@@ -175,16 +182,6 @@ impl Run {
     pub(crate) fn set_log_level(&self, level: u8) {
         self.log_level.store(level, Ordering::Relaxed);
     }
-}
-
-/// Whether sockets, processes and the blocking pool can be used on this thread; simulated runs have none.
-pub(crate) fn has_reactor() -> bool {
-    tokio::runtime::Handle::try_current().is_ok()
-}
-
-/// Fails where there are no sockets and processes.
-pub(crate) fn need_reactor(what: &str) -> Result<(), Fault> {
-    if has_reactor() { Ok(()) } else { Err(Fault::thrown(format!("{what}: not available in a simulated run"))) }
 }
 
 /// The state of a task that builtins see: what [`Cx::host`] gives.

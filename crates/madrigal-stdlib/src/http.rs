@@ -6,7 +6,7 @@ mod request;
 
 pub(crate) use clients::Clients;
 
-use crate::host::{Run, need_reactor, run};
+use crate::host::{Run, run};
 use madrigal_vm::{Args, Cx, Dict, Fault, Str, Value, Wait};
 use request::Request;
 use reqwest::Response;
@@ -147,7 +147,6 @@ fn with_session(run: &Run, options: Dict) -> Result<Dict, Fault> {
 }
 
 fn start(run: &Arc<Run>, name: &'static str, method: &str, url: &str, options: Dict) -> Result<Wait, Fault> {
-    need_reactor(name)?;
     let request = Request::new(method, url, &with_session(run, options)?)?;
     let run = Arc::clone(run);
     Ok(Wait::new(name, async move { send(&run, &request, BodyTo::Memory).await }))
@@ -155,7 +154,6 @@ fn start(run: &Arc<Run>, name: &'static str, method: &str, url: &str, options: D
 
 fn http_download(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Wait, Fault> {
     let name = "http_download";
-    need_reactor(name)?;
     let run = Arc::clone(run(cx));
     let (url, path) = (needed(&args, 0, name, "URL")?, needed(&args, 1, name, "path")?);
     let options = with_session(&run, options(&args, 2))?;

@@ -1,6 +1,6 @@
 //! Running programs to their end. Only the calling task waits; when it is cancelled the program is killed.
 
-use crate::host::{Run, need_reactor, run};
+use crate::host::{Run, run};
 use madrigal_vm::{Args, Cx, Fault, Value, Wait};
 use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
@@ -81,7 +81,6 @@ fn start(
     program: &str,
     arguments: Vec<String>,
 ) -> Result<Wait, Fault> {
-    need_reactor(name)?;
     let mut command = Command::new(program);
     // Dropping the future is how a cancelled task lets go of the program: it must not live on.
     command.args(arguments).current_dir(directory).stdin(Stdio::null()).kill_on_drop(true);

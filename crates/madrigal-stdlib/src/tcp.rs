@@ -4,7 +4,7 @@
 
 mod connection;
 
-use crate::host::{Run, need_reactor, run};
+use crate::host::{Run, run};
 use connection::Connection;
 use madrigal_vm::{Args, Cx, Fault, Handle, HandleObject, Outcome, Str, Value, Wait};
 use std::sync::Arc;
@@ -147,7 +147,6 @@ fn joined(host: &str, port: u16) -> String {
 }
 
 fn tcp_listen(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Wait, Fault> {
-    need_reactor("tcp_listen")?;
     let run = run(cx);
     let id = run.next_id();
     let address = joined(&args.string(0), port(&args, 1, "tcp_listen")?);
@@ -219,7 +218,6 @@ fn connection_value(stream: TcpStream, id: u64) -> std::io::Result<Value> {
 }
 
 fn tcp_connect(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Wait, Fault> {
-    need_reactor("tcp_connect")?;
     if args.dict(2).and_then(|it| it.get("tls")).is_some_and(Value::is_truthy) {
         return Err(Fault::thrown("tcp_connect: the option tls is not supported"));
     }

@@ -1,4 +1,4 @@
-//! The seam to the runtime: its clock, and the count of operations that wait for the outside.
+//! The seam to the runtime: its clock, and the place where work that waits for the outside is carried out.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -13,12 +13,15 @@ pub trait Surroundings: Send + Sync {
     fn monotonic_ms(&self) -> i64;
 
     /// Resolves after `time`.
-    fn sleep(&self, time: Duration) -> Pin<Box<dyn Future<Output = ()> + Send>>;
+    fn sleep(&self, time: Duration) -> Work<'static>;
 
-    /// Counts an operation that waits for the outside, until the guard is dropped. While one is open the run is not
-    /// deadlocked, and virtual time does not jump.
-    fn external(&self) -> Box<dyn Send>;
+    /// Carries out work that waits for the outside. Until it is done or dropped the run is not deadlocked and virtual
+    /// time does not jump; sockets, processes and the blocking pool can be used inside.
+    fn external<'a>(&self, work: Work<'a>) -> Work<'a>;
 }
+
+/// Work that leaves its result elsewhere.
+pub type Work<'a> = Pin<Box<dyn Future<Output = ()> + Send + 'a>>;
 
 /// Real time without bookkeeping, for runs without a runtime of ours.
 #[derive(Debug)]
@@ -49,11 +52,11 @@ impl Surroundings for RealTime {
         i64::try_from(self.started.elapsed().as_millis()).unwrap_or(i64::MAX)
     }
 
-    fn sleep(&self, time: Duration) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+    fn sleep(&self, time: Duration) -> Work<'static> {
         Box::pin(tokio::time::sleep(time))
     }
 
-    fn external(&self) -> Box<dyn Send> {
-        Box::new(())
+    fn external<'a>(&self, work: Work<'a>) -> Work<'a> {
+        work
     }
 }
