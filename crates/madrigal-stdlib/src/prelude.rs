@@ -7,7 +7,7 @@
 
 use crate::lists::wrong_list;
 use madrigal_vm::value::{compare, structural_key};
-use madrigal_vm::{Args, Cx, Dict, Fault, Handle, HandleObject, List, Value, methods};
+use madrigal_vm::{Args, Cx, Dict, Fault, Handle, HandleObject, List, Pair, Str, Value, methods};
 use std::cmp::Ordering;
 use std::collections::HashSet;
 
@@ -35,8 +35,10 @@ madrigal_vm::builtins! {
     "__dedup_by_keys" (items: list, keys: list) -> list = dedup_by_keys;
     /// The dict with these keys, by display form, and values; later ones win.
     "__dict_of" (keys: list, values: list) -> dict = dict_of;
-    /// The list with the items of a list, or one value, appended.
-    "__append" (items: list, more: any) -> list = append;
+    /// The results of callbacks, lists among them replaced by their items.
+    "__splice" (results: list) -> list = splice;
+    /// The items of the results of callbacks, all of which have to be iterable.
+    "__splice_all" (results: list) -> list = splice_all;
 }
 
 /// What `__missing` gives.
@@ -142,16 +144,36 @@ fn dict_of(_: &mut Cx<'_>, mut args: Args<'_>) -> Result<Value, Fault> {
     Ok(Value::Dict(keys.iter().map(Value::display).zip(values.into_vec()).collect()))
 }
 
-fn append(_: &mut Cx<'_>, mut args: Args<'_>) -> Result<Value, Fault> {
-    let mut items = list(&mut args, 0);
-    match args.take(1) {
-        Value::List(more) => {
-            methods::check_items("flat_map", items.len().checked_add(more.len()))?;
-            items.make_mut().extend(more.into_vec());
+fn splice(_: &mut Cx<'_>, mut args: Args<'_>) -> Result<Value, Fault> {
+    spliced(list(&mut args, 0), |result| match result {
+        Value::List(items) => Ok(items.into_vec()),
+        one => Ok(vec![one]),
+    })
+}
+
+fn splice_all(_: &mut Cx<'_>, mut args: Args<'_>) -> Result<Value, Fault> {
+    spliced(list(&mut args, 0), |result| match result {
+        Value::List(items) => Ok(items.into_vec()),
+        Value::Range(range) => {
+            methods::check_items("flat_map", Some(range.len()))?;
+            Ok(range.iter().map(Value::Int).collect())
         }
-        one => items.make_mut().push(one),
+        Value::String(text) => Ok(text.chars().map(|it| Value::String(Str::from(it))).collect()),
+        Value::Dict(dict) => {
+            let pair = |(key, value): (&Str, &Value)| Value::Pair(Pair::new(Value::from(key.clone()), value.clone()));
+            Ok(dict.iter().map(pair).collect())
+        }
+        other => Err(Fault::type_error(format!("iter: value of type {} is not iterable", other.type_name()))),
+    })
+}
+
+fn spliced(results: List, items_of: impl Fn(Value) -> Result<Vec<Value>, Fault>) -> Result<Value, Fault> {
+    let mut all = Vec::with_capacity(results.len());
+    for result in results.into_vec() {
+        all.extend(items_of(result)?);
+        methods::check_items("flat_map", Some(all.len()))?;
     }
-    Ok(Value::List(items))
+    Ok(Value::list(all))
 }
 
 #[cfg(test)]
@@ -175,7 +197,9 @@ mod tests {
         check("__max_by_keys", [Value::list(vec![]), Value::list(vec![])], "nil");
         check("__group_by_keys", [items(), keys()], "{1: [a], 2: [b, c]}");
         check("__dedup_by_keys", [items(), keys()], "[b, a]");
-        check("__append", [keys(), keys()], "[2, 1, 2, 2, 1, 2]");
+        check("__splice", [Value::list(vec![keys(), 5i64.into()])], "[2, 1, 2, 5]");
+        check("__splice_all", [Value::list(vec!["ab".into()])], "[a, b]");
+        check("__splice_all", [keys()], "Type error: iter: value of type int is not iterable");
     }
 
     #[test]
