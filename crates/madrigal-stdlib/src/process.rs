@@ -83,7 +83,11 @@ fn start(
 ) -> Result<Wait, Fault> {
     let mut command = Command::new(program);
     // Dropping the future is how a cancelled task lets go of the program: it must not live on.
-    command.args(arguments).current_dir(directory).stdin(Stdio::null()).kill_on_drop(true);
+    command.args(arguments).current_dir(directory).kill_on_drop(true);
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    // A group of its own, so that what the program started goes with it.
+    #[cfg(unix)]
+    command.process_group(0);
     if let Some(variables) = run.fixed_environment() {
         command.env_clear().envs(variables);
     }
@@ -93,9 +97,27 @@ fn start(
         name,
         run.external(async move {
             let failed = |error| Fault::thrown(format!("{name} failed: process spawn failed: {error}"));
-            command.output().await.map(result).map_err(failed)
+            let child = command.spawn().map_err(failed)?;
+            let mut group = Group(child.id());
+            let ended = child.wait_with_output().await;
+            group.0 = None;
+            ended.map(result).map_err(failed)
         }),
     ))
+}
+
+/// The process group of a running program; killed with all that is in it unless the program ended.
+struct Group(Option<u32>);
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        if let Some(id) = self.0.filter(|_| cfg!(unix)) {
+            // The program itself is killed by its handle; without `kill` its children are not.
+            let target = format!("-{id}");
+            let kill = std::process::Command::new("kill").args(["-KILL", "--", &target]).stderr(Stdio::null()).status();
+            drop(kill);
+        }
+    }
 }
 
 fn result(output: Output) -> Value {
@@ -111,6 +133,29 @@ fn result(output: Output) -> Value {
 #[cfg(test)]
 mod tests {
     use crate::testing::Bench;
+    use madrigal_vm::{Effect, Outcome};
+
+    /// A pipe whose writing end a program and its children hold reads to its end once all of them are gone.
+    #[cfg(unix)]
+    #[test]
+    fn giving_up_ends_the_program_and_its_children() {
+        let mut bench = Bench::in_directory("killed");
+        bench.call("shell", vec!["rm -f pipe; mkfifo pipe".into()]).expect("a shell exists");
+        let pipe = bench.call("cwd", vec![]).expect("a directory").to_string() + "/pipe";
+        let command = "exec > pipe; echo started; (sleep 1000; true) & wait";
+        let Ok(Outcome::Effect(Effect::Wait(wait))) = bench.start("shell", vec![command.into()]) else {
+            panic!("it runs");
+        };
+        let waiting = bench.runtime().spawn(wait.future);
+        let reading = bench.runtime().spawn_blocking(move || {
+            use std::io::{BufRead, Read};
+            let mut reader = std::io::BufReader::new(std::fs::File::open(pipe)?);
+            reader.read_line(&mut String::new())?;
+            waiting.abort();
+            reader.read_to_string(&mut String::new())
+        });
+        assert_eq!(bench.runtime().block_on(reading).expect("no panic").expect("the pipe ends"), 0);
+    }
 
     #[test]
     fn programs_report_output_and_status() {
