@@ -1,0 +1,184 @@
+//! Tasks on tokio's multi-threaded scheduler.
+//! Noticing that nothing runs costs nothing while something does: tokio calls a hook when a worker has found no work
+//! anywhere and parks. If all workers are between that hook and the one after, over the whole time in which the
+//! injection queue, the timers and the outside operations are seen to be empty, then no task could run.
+
+use std::future::Future;
+use std::ops::ControlFlow;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::runtime::{Builder, Handle, Runtime};
+
+use super::Stall;
+use crate::deadlock::{DeadlockReport, find_deadlock};
+use crate::runtime::RuntimeShared;
+use crate::task::AnyTask;
+
+pub(crate) struct Tokio {
+    handle: Handle,
+    /// Taken when the runtime ends.
+    runtime: Mutex<Option<Runtime>>,
+    activity: Arc<Activity>,
+}
+
+/// What the workers' hooks leave behind.
+struct Activity {
+    workers: u64,
+    /// Low half: parked workers. High half: how often that number changed.
+    parked: AtomicU64,
+    /// Whether somebody wants to hear of the next time all are parked.
+    armed: AtomicBool,
+    stall: Arc<Stall>,
+}
+
+const CHANGE: u64 = 1 << 32;
+
+/// How long all workers must have been idle in real time before a look is worth it; saves looks, decides nothing.
+const SETTLE: Duration = Duration::from_millis(2);
+
+impl Activity {
+    fn park(&self) {
+        let before = self.parked.fetch_add(CHANGE + 1, Ordering::SeqCst);
+        if (before + 1) % CHANGE == self.workers && self.armed.swap(false, Ordering::SeqCst) {
+            self.stall.poke();
+        }
+    }
+
+    fn unpark(&self) {
+        self.parked.fetch_add(CHANGE - 1, Ordering::SeqCst);
+    }
+}
+
+enum Look {
+    Busy,
+    TimeMoved,
+    Deadlock(DeadlockReport),
+}
+
+impl Tokio {
+    pub(super) fn new(workers: usize) -> Tokio {
+        let activity = Arc::new(Activity {
+            workers: workers as u64,
+            parked: AtomicU64::new(0),
+            armed: AtomicBool::new(false),
+            stall: Arc::default(),
+        });
+        let (parking, unparking) = (activity.clone(), activity.clone());
+        let runtime = Builder::new_multi_thread()
+            .worker_threads(workers)
+            .thread_name("madrigal-worker")
+            .enable_all()
+            .on_thread_park(move || parking.park())
+            .on_thread_unpark(move || unparking.unpark())
+            .build()
+            .expect("the system can start the worker threads");
+        Tokio {
+            handle: runtime.handle().clone(),
+            runtime: Mutex::new(Some(runtime)),
+            activity,
+        }
+    }
+
+    pub(super) fn spawn(&self, task: Arc<AnyTask>) {
+        drop(self.handle.spawn(Job(Some(task))));
+    }
+
+    pub(super) fn handle(&self) -> &Handle {
+        &self.handle
+    }
+
+    pub(super) fn stall(&self) -> Arc<Stall> {
+        self.activity.stall.clone()
+    }
+
+    pub(super) fn run_until_stalled(
+        &self,
+        runtime: &RuntimeShared,
+        stop: &dyn Fn() -> bool,
+    ) -> ControlFlow<DeadlockReport> {
+        let stall = &self.activity.stall;
+        loop {
+            let seen = stall.pokes();
+            if stop() {
+                return ControlFlow::Continue(());
+            }
+            self.activity.armed.store(true, Ordering::SeqCst);
+            match self.look(runtime) {
+                Look::Busy => stall.wait(seen),
+                Look::TimeMoved => continue,
+                Look::Deadlock(report) => return ControlFlow::Break(report),
+            }
+            if !stop() && !runtime.clock.is_virtual() {
+                stall.wait_for(stall.pokes(), SETTLE);
+            }
+        }
+    }
+
+    fn look(&self, runtime: &RuntimeShared) -> Look {
+        let before = self.activity.parked.load(Ordering::SeqCst);
+        if before % CHANGE != self.activity.workers {
+            return Look::Busy;
+        }
+        // The queue is read after the timers and the outside operations: what they wake goes through it.
+        let outside = runtime.awaits_outside();
+        let timers_idle = runtime.clock.is_idle();
+        if self.handle.metrics().global_queue_depth() > 0 {
+            return Look::Busy;
+        }
+        let unchanged = || self.activity.parked.load(Ordering::SeqCst) == before;
+        if !timers_idle {
+            let moved = unchanged() && runtime.clock.is_virtual() && runtime.clock.jump(outside);
+            return if moved { Look::TimeMoved } else { Look::Busy };
+        }
+        if outside {
+            return Look::Busy;
+        }
+        match find_deadlock(&runtime.root) {
+            Some(report) if unchanged() => Look::Deadlock(report),
+            _ => Look::Busy,
+        }
+    }
+
+    pub(super) fn shut_down(&self) {
+        let Some(runtime) = self.runtime.lock().take() else {
+            return;
+        };
+        if Handle::try_current().is_ok() {
+            // Dropped inside some async context, where nobody may block.
+            runtime.shutdown_background();
+        } else {
+            runtime.shutdown_timeout(Duration::from_secs(1));
+        }
+    }
+}
+
+/// A task as tokio sees it. Kept to two words: then tokio's own part of a task fits in 128 bytes.
+struct Job(Option<Arc<AnyTask>>);
+
+impl Future for Job {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(task) = &self.0 else {
+            return Poll::Ready(());
+        };
+        if crate::frame::poll(task, cx).is_pending() {
+            return Poll::Pending;
+        }
+        self.0 = None;
+        Poll::Ready(())
+    }
+}
+
+impl Drop for Job {
+    fn drop(&mut self) {
+        if let Some(task) = self.0.take() {
+            task.body.abandon(&task);
+        }
+    }
+}

@@ -1,0 +1,108 @@
+//! The poll of one task: who is running on this thread, and which children it created meanwhile.
+//! Not here: what the poll does (`task.rs`). Invariant: children created during a poll reach the executor when the
+//! poll returns, in creation order, so nothing of a child runs before what directly follows its creation.
+
+use std::cell::{Cell, RefCell};
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use crate::WaitKind;
+use crate::task::AnyTask;
+
+struct Frame {
+    current: RefCell<Option<Arc<AnyTask>>>,
+    wait: Cell<WaitKind>,
+    created: RefCell<Vec<Arc<AnyTask>>>,
+}
+
+thread_local! {
+    static FRAME: Frame = const {
+        Frame { current: RefCell::new(None), wait: Cell::new(WaitKind::Unknown), created: RefCell::new(Vec::new()) }
+    };
+}
+
+/// The task being polled on this thread.
+pub(crate) fn current() -> Option<Arc<AnyTask>> {
+    FRAME.with(|frame| frame.current.borrow().clone())
+}
+
+/// Whether `task` is the one being polled on this thread.
+pub(crate) fn is_current(task: &Arc<AnyTask>) -> bool {
+    FRAME.with(|frame| {
+        frame
+            .current
+            .borrow()
+            .as_ref()
+            .is_some_and(|current| Arc::ptr_eq(current, task))
+    })
+}
+
+/// The wait noted so far in the poll going on.
+pub(crate) fn noted_wait() -> WaitKind {
+    FRAME.with(|frame| frame.wait.get())
+}
+
+/// Says that the poll going on is about to return because of a wait that only this runtime can end.
+pub(crate) fn note_wait(kind: WaitKind) {
+    FRAME.with(|frame| frame.wait.set(kind));
+}
+
+/// Keeps a new task until the poll going on returns; without one it is handed over at once.
+pub(crate) fn hand_over_later(task: Arc<AnyTask>) {
+    FRAME.with(|frame| {
+        if frame.current.borrow().is_some() {
+            frame.created.borrow_mut().push(task);
+        } else {
+            start(task);
+        }
+    });
+}
+
+/// Polls `task` as the current one.
+pub(crate) fn poll(task: &Arc<AnyTask>, cx: &mut Context<'_>) -> Poll<()> {
+    FRAME.with(|frame| {
+        let outer = frame.current.replace(Some(task.clone()));
+        let outer_wait = frame.wait.replace(WaitKind::Unknown);
+        let outer_created = outer.is_some().then(|| frame.created.take());
+        let polled = task.body.poll(task, cx);
+        let wait = frame.wait.replace(outer_wait);
+        if polled.is_pending() {
+            task.header.parked(task, wait);
+        }
+        let mut created = frame.created.take();
+        let ran = frame.current.replace(outer);
+        match created.len() {
+            0 => {}
+            1 => start(created.remove(0)),
+            // The last one handed over runs first on this thread; all others keep their order.
+            _ => {
+                let mut rest = created.drain(..);
+                let first = rest.next();
+                rest.for_each(start);
+                first.into_iter().for_each(start);
+            }
+        }
+        match outer_created {
+            // Inside another poll: ending unstarted children may have created more for it.
+            Some(mut outer_created) => {
+                outer_created.append(&mut frame.created.borrow_mut());
+                *frame.created.borrow_mut() = outer_created;
+            }
+            // Reuse the allocation, unless it is a huge one.
+            None if created.capacity() <= 1024 => *frame.created.borrow_mut() = created,
+            None => {}
+        }
+        drop(ran);
+        polled
+    })
+}
+
+/// Hands a task to the executor. One that was cancelled before it started ends here and now.
+fn start(task: Arc<AnyTask>) {
+    if task.header.node.is_cancelled() {
+        task.body.end_unstarted(&task);
+        return;
+    }
+    let runtime = task.header.runtime().clone();
+    runtime.executor.spawn(task);
+}
