@@ -1,4 +1,5 @@
 //! The seam to the runtime: its clock, and the place where work that waits for the outside is carried out.
+//! Implemented by the runtime itself, and by real time for runs without one.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -58,5 +59,23 @@ impl Surroundings for RealTime {
 
     fn external<'a>(&self, work: Work<'a>) -> Work<'a> {
         work
+    }
+}
+
+impl Surroundings for madrigal_runtime::RuntimeHandle {
+    fn now_ms(&self) -> i64 {
+        self.clock().wall_ms()
+    }
+
+    fn monotonic_ms(&self) -> i64 {
+        i64::try_from(self.clock().now_ms()).unwrap_or(i64::MAX)
+    }
+
+    fn sleep(&self, time: Duration) -> Work<'static> {
+        Box::pin(self.clock().sleep(time))
+    }
+
+    fn external<'a>(&self, work: Work<'a>) -> Work<'a> {
+        Box::pin(self.external(work))
     }
 }
