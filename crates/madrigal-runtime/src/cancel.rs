@@ -244,12 +244,18 @@ impl NodeCore {
     }
 }
 
-impl Drop for NestedNode {
-    fn drop(&mut self) {
+impl NestedNode {
+    fn leave(&self) {
         let Some(link) = self.core.link.lock().take() else {
             return;
         };
         link.parent.core().children.lock().remove(link.key);
+    }
+}
+
+impl Drop for NestedNode {
+    fn drop(&mut self) {
+        self.leave();
     }
 }
 
@@ -430,6 +436,14 @@ impl CancelNode {
     /// Whether no task lives beneath this node.
     pub fn is_drained(&self) -> bool {
         self.core().is_drained()
+    }
+
+    /// Takes a nested node without live tasks out of the tree. Handles on an ended block may outlive its owner, and
+    /// must not keep it alive.
+    pub(crate) fn detach(&self) {
+        if let NodeRef::Nested(node) = &self.0 {
+            node.leave();
+        }
     }
 
     /// The live tasks beneath, parents before children, each with its depth.

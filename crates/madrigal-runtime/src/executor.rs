@@ -39,11 +39,11 @@ impl Executor {
         }
     }
 
-    /// Has `task` polled until it ended.
-    pub(crate) fn spawn(&self, task: Arc<AnyTask>) {
+    /// Has `tasks` polled until they ended; they start in this order. Leaves the list empty.
+    pub(crate) fn spawn_all(&self, tasks: &mut Vec<Arc<AnyTask>>) {
         match self {
-            Executor::Tokio(tokio) => tokio.spawn(task),
-            Executor::Simulated(simulated) => simulated.spawn(task),
+            Executor::Tokio(tokio) => tokio.spawn_all(tasks),
+            Executor::Simulated(simulated) => simulated.spawn_all(tasks),
         }
     }
 

@@ -71,17 +71,7 @@ pub(crate) fn poll(task: &Arc<AnyTask>, cx: &mut Context<'_>) -> Poll<()> {
         }
         let mut created = frame.created.take();
         let ran = frame.current.replace(outer);
-        match created.len() {
-            0 => {}
-            1 => start(created.remove(0)),
-            // The last one handed over runs first on this thread; all others keep their order.
-            _ => {
-                let mut rest = created.drain(..);
-                let first = rest.next();
-                rest.for_each(start);
-                first.into_iter().for_each(start);
-            }
-        }
+        start_all(&mut created);
         match outer_created {
             // Inside another poll: ending unstarted children may have created more for it.
             Some(mut outer_created) => {
@@ -97,12 +87,23 @@ pub(crate) fn poll(task: &Arc<AnyTask>, cx: &mut Context<'_>) -> Poll<()> {
     })
 }
 
-/// Hands a task to the executor. One that was cancelled before it started ends here and now.
-fn start(task: Arc<AnyTask>) {
-    if task.header.node.is_cancelled() {
-        task.body.end_unstarted(&task);
-        return;
+/// Hands tasks to their executor, in creation order. Those that were cancelled before they started end here and now.
+fn start_all(created: &mut Vec<Arc<AnyTask>>) {
+    if created.iter().any(|task| task.header.node.is_cancelled()) {
+        created.retain(|task| {
+            let cancelled = task.header.node.is_cancelled();
+            if cancelled {
+                task.body.end_unstarted(task);
+            }
+            !cancelled
+        });
     }
-    let runtime = task.header.runtime().clone();
-    runtime.executor.spawn(task);
+    if let Some(first) = created.first() {
+        let runtime = first.header.runtime().clone();
+        runtime.executor.spawn_all(created);
+    }
+}
+
+fn start(task: Arc<AnyTask>) {
+    start_all(&mut vec![task]);
 }

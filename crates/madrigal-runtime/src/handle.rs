@@ -18,12 +18,13 @@ use crate::waiting::WaitKind;
 /// Where a spawned task leaves its outcome.
 pub(crate) struct SpawnSink<T, E> {
     result: Mutex<ResultState<T, E>>,
-    /// None: a background task, which no scope waits for.
-    scope: Option<Arc<ScopeShared<E>>>,
     settled: bool,
 }
 
 struct ResultState<T, E> {
+    /// Until the end: a handle that outlives its task must not keep the scope, and through it the owner, alive.
+    /// None from the start for a background task, which no scope waits for.
+    scope: Option<Arc<ScopeShared<E>>>,
     outcome: Option<Outcome<T, E>>,
     /// Nearly every task is awaited once: the first waiter needs no allocation.
     first: Option<(u32, Waker)>,
@@ -51,6 +52,7 @@ where
 impl<T, E> SpawnSink<T, E> {
     pub(crate) fn new(scope: Option<Arc<ScopeShared<E>>>, settled: bool) -> Self {
         let result = ResultState {
+            scope,
             outcome: None,
             first: None,
             others: Vec::new(),
@@ -58,7 +60,6 @@ impl<T, E> SpawnSink<T, E> {
         };
         SpawnSink {
             result: Mutex::new(result),
-            scope,
             settled,
         }
     }
@@ -66,22 +67,28 @@ impl<T, E> SpawnSink<T, E> {
 
 impl<T: Send + 'static, E: Failure> Sink<T, E> for SpawnSink<T, E> {
     fn ended(&self, task: &Arc<AnyTask>, outcome: Outcome<T, E>) {
-        let failure = match (&outcome, &self.scope, self.settled) {
-            (Outcome::Failed(error), Some(_), false) => Some(error.clone()),
-            _ => None,
-        };
         let status = task.header.end_state(&outcome);
-        let (first, others) = {
+        let (scope, failure, first, others) = {
             let mut result = self.result.lock();
+            let scope = result.scope.take();
+            let failure = match &outcome {
+                Outcome::Failed(error) if scope.is_some() && !self.settled => Some(error.clone()),
+                _ => None,
+            };
             result.outcome = Some(outcome);
-            (result.first.take(), std::mem::take(&mut result.others))
+            (
+                scope,
+                failure,
+                result.first.take(),
+                std::mem::take(&mut result.others),
+            )
         };
         // The failure is known to the scope before the task counts as ended; whoever waits is woken last.
-        if let (Some(scope), Some(error)) = (&self.scope, failure) {
+        if let (Some(scope), Some(error)) = (&scope, failure) {
             scope.task_failed(TaskRef(task.clone()), error);
         }
         task.header.finish(task, status);
-        if let Some(scope) = &self.scope {
+        if let Some(scope) = &scope {
             scope.task_ended();
         }
         if let Some((_, waker)) = first {

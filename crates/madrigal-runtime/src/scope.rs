@@ -35,7 +35,9 @@ pub struct ScopeClosed;
 
 pub(crate) struct ScopeShared<E> {
     node: CancelNode,
-    owner: TaskRef,
+    /// Whom tasks spawned from outside of any task count as created by. Not the owner itself: its outcome may hold
+    /// a handle of this scope, and the two would keep each other alive.
+    owner: Arc<Lineage>,
     policy: Policy,
     /// Live tasks; the top bit says that the scope has ended.
     live: AtomicUsize,
@@ -76,10 +78,16 @@ impl<E> ScopeShared<E> {
 
 impl<E: Failure> ScopeShared<E> {
     pub(crate) fn task_failed(&self, task: TaskRef, error: E) {
-        self.failures.lock().push(Failed {
-            task: Some(task),
-            error,
-        });
+        {
+            let mut failures = self.failures.lock();
+            // A scope that was dropped has nobody left to tell.
+            if self.live.load(Ordering::Acquire) & ENDED == 0 {
+                failures.push(Failed {
+                    task: Some(task),
+                    error,
+                });
+            }
+        }
         if self.policy == Policy::FailFast {
             self.node
                 .cancel(CancelReason::new(CancelKind::ScopeFailed, ""));
@@ -100,27 +108,25 @@ impl<E: Failure> ScopeShared<E> {
 }
 
 /// What may be handed around of a scope: to spawn into it, to cancel it, to look at it. Clones are the same scope.
-pub struct ScopeHandle<T, E> {
+pub struct ScopeHandle<E> {
     shared: Arc<ScopeShared<E>>,
-    values: std::marker::PhantomData<fn() -> T>,
 }
 
-impl<T, E> Clone for ScopeHandle<T, E> {
+impl<E> Clone for ScopeHandle<E> {
     fn clone(&self) -> Self {
         ScopeHandle {
             shared: self.shared.clone(),
-            values: std::marker::PhantomData,
         }
     }
 }
 
-impl<T, E> PartialEq for ScopeHandle<T, E> {
+impl<E> PartialEq for ScopeHandle<E> {
     fn eq(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.shared, &other.shared)
     }
 }
 
-impl<T, E> fmt::Debug for ScopeHandle<T, E> {
+impl<E> fmt::Debug for ScopeHandle<E> {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let live = self.shared.live.load(Ordering::Relaxed);
         let (live, ended) = (live & !ENDED, live & ENDED != 0);
@@ -131,36 +137,34 @@ impl<T, E> fmt::Debug for ScopeHandle<T, E> {
     }
 }
 
-impl<T: Send + 'static, E: Failure> ScopeHandle<T, E> {
+impl<E: Failure> ScopeHandle<E> {
     /// Creates a task in this scope. `make` gets the task's own context and makes its future, which starts when the
     /// creator next waits, yields or ends.
     ///
     /// A task cancelled before that never runs. Errors with [`ScopeClosed`] once the scope ended or is failing.
-    pub fn spawn<F>(
+    pub fn spawn<T, F>(
         &self,
         spec: TaskSpec,
         make: impl FnOnce(TaskContext) -> F,
     ) -> Result<TaskHandle<T, E>, ScopeClosed>
     where
+        T: Send + 'static,
         F: Future + Send + 'static,
         F::Output: Into<Outcome<T, E>>,
     {
-        let creator = TaskRef::current().unwrap_or_else(|| self.shared.owner.clone());
+        let current = TaskRef::current();
+        let creator = current
+            .as_ref()
+            .map_or(&self.shared.owner, |task| task.0.header.lineage());
         let parent = spec.under.as_ref().unwrap_or(&self.shared.node).clone();
         let scope = Some(self.shared.clone());
-        create_spawned(
-            creator.0.header.lineage(),
-            spec,
-            parent,
-            scope,
-            make,
-            || self.shared.admit(),
-        )
+        create_spawned(creator, spec, parent, scope, make, || self.shared.admit())
     }
 
     /// As `spawn`, for a future that needs no context: it is dropped when its task is cancelled.
-    pub fn spawn_future<F>(&self, future: F) -> Result<TaskHandle<T, E>, ScopeClosed>
+    pub fn spawn_future<T, F>(&self, future: F) -> Result<TaskHandle<T, E>, ScopeClosed>
     where
+        T: Send + 'static,
         F: Future + Send + 'static,
         F::Output: Into<Outcome<T, E>>,
     {
@@ -230,22 +234,22 @@ where
 /// An open scope, owned by the task that opened it. Close it to end it.
 ///
 /// Dropping it unclosed cancels its tasks (reason `parent_cancelled`); the owner's task then ends after they did.
-pub struct Scope<T: Send + 'static, E: Failure> {
-    handle: ScopeHandle<T, E>,
+pub struct Scope<E: Failure> {
+    handle: ScopeHandle<E>,
 }
 
-impl<T: Send + 'static, E: Failure> Scope<T, E> {
+impl<E: Failure> Scope<E> {
     /// Opens a scope of the task that `cx` belongs to, beneath `parent`: the task's innermost open node.
     ///
     /// A `FailFast` scope opens a node of its own there. A `TaskBody` scope uses the task's own node: one per task.
-    pub fn open(cx: &TaskContext, parent: &CancelNode, policy: Policy) -> Scope<T, E> {
+    pub fn open(cx: &TaskContext, parent: &CancelNode, policy: Policy) -> Scope<E> {
         let node = match policy {
             Policy::TaskBody => cx.node(),
             Policy::FailFast => parent.child(),
         };
         let shared = ScopeShared {
             node,
-            owner: cx.task().clone(),
+            owner: cx.task().0.header.lineage().clone(),
             policy,
             live: AtomicUsize::new(0),
             closer: Mutex::new(None),
@@ -254,13 +258,12 @@ impl<T: Send + 'static, E: Failure> Scope<T, E> {
         Scope {
             handle: ScopeHandle {
                 shared: Arc::new(shared),
-                values: std::marker::PhantomData,
             },
         }
     }
 
     /// What may be handed around.
-    pub fn handle(&self) -> ScopeHandle<T, E> {
+    pub fn handle(&self) -> ScopeHandle<E> {
         self.handle.clone()
     }
 
@@ -284,7 +287,7 @@ impl<T: Send + 'static, E: Failure> Scope<T, E> {
     /// Waits until all its tasks have ended and ends it: with the failure its policy surfaces, others attached.
     ///
     /// Waits on when its owner is cancelled: so are its tasks then. Dropping the future leaves the scope open.
-    pub fn close(&mut self) -> Close<'_, T, E> {
+    pub fn close(&mut self) -> Close<'_, E> {
         Close { scope: self }
     }
 
@@ -297,10 +300,11 @@ impl<T: Send + 'static, E: Failure> Scope<T, E> {
             .live
             .compare_exchange(0, ENDED, Ordering::AcqRel, Ordering::Acquire)
         {
-            Ok(_) => debug_assert!(
-                shared.policy == Policy::TaskBody || shared.node.is_drained(),
-                "a task outlived its scope"
-            ),
+            Ok(_) if shared.policy == Policy::FailFast => {
+                debug_assert!(shared.node.is_drained(), "a task outlived its scope");
+                shared.node.detach();
+            }
+            Ok(_) => {}
             Err(live) if live & ENDED != 0 => {}
             Err(_) => {
                 crate::frame::note_wait(WaitKind::Tasks);
@@ -314,17 +318,19 @@ impl<T: Send + 'static, E: Failure> Scope<T, E> {
     }
 }
 
-impl<T: Send + 'static, E: Failure> Deref for Scope<T, E> {
-    type Target = ScopeHandle<T, E>;
+impl<E: Failure> Deref for Scope<E> {
+    type Target = ScopeHandle<E>;
 
-    fn deref(&self) -> &ScopeHandle<T, E> {
+    fn deref(&self) -> &ScopeHandle<E> {
         &self.handle
     }
 }
 
-impl<T: Send + 'static, E: Failure> Drop for Scope<T, E> {
+impl<E: Failure> Drop for Scope<E> {
     fn drop(&mut self) {
         let live = self.handle.shared.live.fetch_or(ENDED, Ordering::AcqRel);
+        let forgotten = std::mem::take(&mut *self.handle.shared.failures.lock());
+        drop(forgotten);
         if live & !ENDED != 0 {
             self.handle.cancel(CancelReason::new(
                 CancelKind::ParentCancelled,
@@ -336,11 +342,11 @@ impl<T: Send + 'static, E: Failure> Drop for Scope<T, E> {
 
 /// Ends a scope: see [`Scope::close`].
 #[must_use = "futures do nothing unless polled"]
-pub struct Close<'a, T: Send + 'static, E: Failure> {
-    scope: &'a mut Scope<T, E>,
+pub struct Close<'a, E: Failure> {
+    scope: &'a mut Scope<E>,
 }
 
-impl<T: Send + 'static, E: Failure> Future for Close<'_, T, E> {
+impl<E: Failure> Future for Close<'_, E> {
     type Output = Result<(), E>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), E>> {
@@ -371,11 +377,8 @@ impl<T: Send + 'static, E: Failure> Future for Close<'_, T, E> {
 /// # Panics
 ///
 /// When called outside of a task of a runtime.
-pub async fn scope<T, E, R>(
-    body: impl AsyncFnOnce(ScopeHandle<T, E>) -> Result<R, E>,
-) -> Result<R, E>
+pub async fn scope<E, R>(body: impl AsyncFnOnce(ScopeHandle<E>) -> Result<R, E>) -> Result<R, E>
 where
-    T: Send + 'static,
     E: Failure,
 {
     let cx = TaskContext::current().expect("scope is called inside a task");

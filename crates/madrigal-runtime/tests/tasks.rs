@@ -1,5 +1,7 @@
 //! Tasks, scopes, cancellation, deadlock: the rules that hold whatever the executor.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod support;
 
 use std::sync::Arc;
@@ -12,7 +14,7 @@ use madrigal_runtime::{
 };
 use support::{each_runtime, log, reason};
 
-type Body = Scope<i64, TaskError>;
+type Body = Scope<TaskError>;
 
 fn body_scope() -> Body {
     let cx = TaskContext::current().expect("inside a task");
@@ -31,7 +33,7 @@ fn a_task_gives_its_value_to_any_number_of_waiters() {
                 let again = answer.clone();
                 let other = s.spawn_future(async move { again.await.into_result() })?;
                 assert!(answer != other && answer == answer.clone());
-                Ok(answer.await.into_result()? + other.await.into_result()?)
+                Ok::<_, TaskError>(answer.await.into_result()? + other.await.into_result()?)
             })
             .await
         });
@@ -111,7 +113,7 @@ fn ids_name_creator_kind_and_number() {
                 })
                 .await
             })?;
-            let second = s.spawn_future(async { Err(TaskError::new("unused")) });
+            let second = s.spawn_future(async { Err::<(), _>(TaskError::new("unused")) });
             second?.mark_observed();
             let (id, creator) = outer.await.into_result()?;
             assert_eq!(id, "task_root:spawn:1:spawn:1");
@@ -161,19 +163,22 @@ fn the_first_failure_cancels_the_rest_and_surfaces_with_the_others_attached() {
         let counter = cleaned.clone();
         let run = runtime.run(async move || {
             scope(async |s| {
-                let gate = Channel::<()>::new(1);
+                let (gate, started) = (Channel::<()>::new(1), Channel::<()>::new(3));
                 for _ in 0..3 {
-                    let (gate, counter) = (gate.clone(), counter.clone());
+                    let (gate, started, counter) = (gate.clone(), started.clone(), counter.clone());
                     let spec = TaskSpec::default().with_grace(Duration::from_secs(5));
                     s.spawn(spec, move |cx| async move {
+                        started.try_send(()).expect("room for all");
                         until_cancelled(&cx, &gate).await;
                         counter.fetch_add(1, Ordering::SeqCst);
                         Err::<(), _>(TaskError::new("in cleanup"))
                     })?;
                 }
-                s.spawn_future(async {
-                    yield_now().await;
-                    Err(TaskError::new("first"))
+                s.spawn_future(async move {
+                    for _ in 0..3 {
+                        started.receive().await;
+                    }
+                    Err::<(), _>(TaskError::new("first"))
                 })?;
                 gate.receive().await;
                 unreachable!("the body is interrupted");
@@ -207,10 +212,10 @@ fn a_task_body_surfaces_only_what_nobody_observed() {
     each_runtime(|runtime| {
         let run = runtime.run(async || {
             let mut body = body_scope();
-            let seen = body.spawn_future(async { Err(TaskError::new("seen")) })?;
-            let unseen = body.spawn_future(async { Err(TaskError::new("unseen")) })?;
+            let seen = body.spawn_future(async { Err::<(), _>(TaskError::new("seen")) })?;
+            let unseen = body.spawn_future(async { Err::<(), _>(TaskError::new("unseen")) })?;
             let settled = body.spawn(TaskSpec::default().settled(), |_| async {
-                Err(TaskError::new("settled"))
+                Err::<(), _>(TaskError::new("settled"))
             })?;
             let value = body.spawn_future(async { Ok(7) })?;
             assert!(matches!(seen.await, Outcome::Failed(_)));
@@ -259,7 +264,7 @@ fn dropping_a_scope_cancels_its_tasks_and_their_owner_ends_after_them() {
         let dropped = Arc::new(AtomicUsize::new(0));
         let counter = dropped.clone();
         let run = runtime.run(async move || {
-            let body = Scope::<i64, TaskError>::open(
+            let body = Scope::<TaskError>::open(
                 &TaskContext::current().expect("inside a task"),
                 &TaskContext::current().expect("inside a task").node(),
                 Policy::FailFast,

@@ -62,13 +62,17 @@ impl Simulated {
         })
     }
 
-    pub(super) fn spawn(self: &Arc<Self>, task: Arc<AnyTask>) {
-        let job = Job {
+    pub(super) fn spawn_all(self: &Arc<Self>, tasks: &mut Vec<Arc<AnyTask>>) {
+        let job = |task| Job {
             task: Mutex::new(Some(task)),
             queued: AtomicBool::new(true),
             executor: self.clone(),
         };
-        self.make_ready(|ready| ready.fresh.push_back(Arc::new(job)));
+        self.make_ready(|ready| {
+            ready
+                .fresh
+                .extend(tasks.drain(..).map(|task| Arc::new(job(task))))
+        });
     }
 
     fn make_ready(&self, push: impl FnOnce(&mut Ready)) {

@@ -84,8 +84,13 @@ impl Tokio {
         }
     }
 
-    pub(super) fn spawn(&self, task: Arc<AnyTask>) {
-        drop(self.handle.spawn(Job(Some(task))));
+    pub(super) fn spawn_all(&self, tasks: &mut Vec<Arc<AnyTask>>) {
+        // A worker runs what it was handed last before all else, and the rest in order.
+        let mut in_order = tasks.drain(..);
+        let first = in_order.next();
+        for task in in_order.chain(first) {
+            drop(self.handle.spawn(Job(Some(task))));
+        }
     }
 
     pub(super) fn handle(&self) -> &Handle {
