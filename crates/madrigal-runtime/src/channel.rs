@@ -27,10 +27,18 @@ struct Shared<T> {
 }
 
 pub(crate) struct State<T> {
-    buffer: VecDeque<T>,
+    buffer: VecDeque<Buffered<T>>,
+    /// Marks the values that came from parked senders, so that a sender that is dropped can take its value back.
+    next_ticket: u64,
     closed: bool,
     pub(crate) receivers: WaitList<Receiver<T>>,
     senders: WaitList<Sender<T>>,
+}
+
+struct Buffered<T> {
+    value: T,
+    /// Of the parked sender it came from; 0: its sender did not wait.
+    ticket: u64,
 }
 
 /// A parked receive.
@@ -46,7 +54,8 @@ pub(crate) enum Receiver<T> {
 /// A parked send.
 enum Sender<T> {
     Waiting(Waker, T),
-    Sent,
+    /// Its value went into the buffer, under this ticket.
+    Sent(u64),
     Refused(T),
 }
 
@@ -98,18 +107,45 @@ impl<T> State<T> {
         Err(value)
     }
 
+    fn push_back(&mut self, value: T) {
+        self.buffer.push_back(Buffered { value, ticket: 0 });
+    }
+
     /// Takes a value, and lets the sender that waits longest into the room this makes.
     pub(crate) fn take(&mut self) -> Option<(T, Option<Waker>)> {
-        let value = self.buffer.pop_front()?;
-        let Some(sender) = self.senders.pop_front() else {
-            return Some((value, None));
-        };
-        match std::mem::replace(sender, Sender::Sent) {
-            Sender::Waiting(waker, sent) => {
-                self.buffer.push_back(sent);
-                Some((value, Some(waker)))
+        let Buffered { value, .. } = self.buffer.pop_front()?;
+        Some((value, self.admit_sender()))
+    }
+
+    fn admit_sender(&mut self) -> Option<Waker> {
+        let sender = self.senders.pop_front()?;
+        self.next_ticket += 1;
+        match std::mem::replace(sender, Sender::Sent(self.next_ticket)) {
+            Sender::Waiting(waker, value) => {
+                self.buffer.push_back(Buffered {
+                    value,
+                    ticket: self.next_ticket,
+                });
+                Some(waker)
             }
-            Sender::Sent | Sender::Refused(_) => unreachable!("only waiting senders are queued"),
+            Sender::Sent(_) | Sender::Refused(_) => unreachable!("only waiting senders are queued"),
+        }
+    }
+
+    /// Forgets a parked sender; its value, unless a receiver has it.
+    fn withdraw(&mut self, key: WaitKey) -> (Option<T>, Option<Waker>) {
+        match self.senders.remove(key) {
+            Some(Sender::Waiting(_, value) | Sender::Refused(value)) => (Some(value), None),
+            Some(Sender::Sent(ticket)) => {
+                match self.buffer.iter().position(|entry| entry.ticket == ticket) {
+                    Some(place) => {
+                        let value = self.buffer.remove(place).map(|entry| entry.value);
+                        (value, self.admit_sender())
+                    }
+                    None => (None, None),
+                }
+            }
+            None => (None, None),
         }
     }
 
@@ -118,7 +154,7 @@ impl<T> State<T> {
         match self.hand_to_receiver(value) {
             Ok(waker) => Some(waker),
             Err(value) => {
-                self.buffer.push_front(value);
+                self.buffer.push_front(Buffered { value, ticket: 0 });
                 None
             }
         }
@@ -149,6 +185,7 @@ impl<T> Channel<T> {
     fn build(name: Option<Box<str>>, capacity: usize) -> Channel<T> {
         let state = State {
             buffer: VecDeque::new(),
+            next_ticket: 0,
             closed: false,
             receivers: WaitList::default(),
             senders: WaitList::default(),
@@ -206,7 +243,7 @@ impl<T> Channel<T> {
                 }
             }
             while let Some(sender) = state.senders.pop_front() {
-                if let Sender::Waiting(waker, value) = std::mem::replace(sender, Sender::Sent) {
+                if let Sender::Waiting(waker, value) = std::mem::replace(sender, Sender::Sent(0)) {
                     *sender = Sender::Refused(value);
                     wakers.push(waker);
                 }
@@ -225,7 +262,7 @@ impl<T> Channel<T> {
             match state.hand_to_receiver(value) {
                 Ok(waker) => Some(waker),
                 Err(value) if state.buffer.len() < self.0.capacity => {
-                    state.buffer.push_back(value);
+                    state.push_back(value);
                     None
                 }
                 Err(value) => return Err(TrySendError::Full(value)),
@@ -237,7 +274,8 @@ impl<T> Channel<T> {
 
     /// Waits for room and sends. Errors with the value when the channel is closed, before or while it waits.
     ///
-    /// Dropping the future before it is ready sends nothing, except that a parked value may have been taken already.
+    /// Dropping the future sends nothing, unless a receiver has already taken the value. To know which of the two it
+    /// was, end the wait with [`Send::withdraw`].
     pub fn send(&self, value: T) -> Send<T> {
         Send {
             channel: self.clone(),
@@ -350,7 +388,7 @@ impl<T> Send<T> {
             match state.hand_to_receiver(value) {
                 Ok(waker) => Some(waker),
                 Err(value) if state.buffer.len() < self.channel.0.capacity => {
-                    state.buffer.push_back(value);
+                    state.push_back(value);
                     None
                 }
                 Err(value) => {
@@ -377,18 +415,34 @@ impl<T> Send<T> {
         }
         match state.senders.remove(key) {
             Some(Sender::Refused(value)) => Poll::Ready(Err(Closed(value))),
-            Some(Sender::Sent) | None => Poll::Ready(Ok(())),
+            Some(Sender::Sent(_)) | None => Poll::Ready(Ok(())),
             Some(Sender::Waiting(..)) => unreachable!("handled above"),
+        }
+    }
+}
+
+impl<T> Send<T> {
+    /// Gives up: the value, which is then not sent; or None when it has been sent.
+    pub fn withdraw(mut self) -> Option<T> {
+        self.leave()
+    }
+
+    fn leave(&mut self) -> Option<T> {
+        match std::mem::replace(&mut self.state, SendState::Over) {
+            SendState::New(value) => Some(value),
+            SendState::Parked(key) => {
+                let (value, admitted) = self.channel.0.state.lock().withdraw(key);
+                wake(admitted);
+                value
+            }
+            SendState::Over => None,
         }
     }
 }
 
 impl<T> Drop for Send<T> {
     fn drop(&mut self) {
-        if let SendState::Parked(key) = self.state {
-            let left = self.channel.0.state.lock().senders.remove(key);
-            drop(left);
-        }
+        drop(self.leave());
     }
 }
 
