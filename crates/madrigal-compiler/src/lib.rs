@@ -1,4 +1,7 @@
 //! From syntax tree to bytecode: `lower/` makes HIR of the tree, `emit/` makes bytecode of the HIR.
 
+pub mod emit;
 pub mod hir;
+pub mod program;
+mod suggest;
 pub mod lower;

@@ -12,6 +12,7 @@ pub use random::Generator;
 pub use surroundings::{RealTime, Surroundings, Work};
 
 use crate::http::Clients;
+use crate::task::{TaskHost, TaskState};
 use madrigal_vm::{Cx, Fault, Value};
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
@@ -36,6 +37,8 @@ pub struct RunOptions {
     pub environment: Option<BTreeMap<String, String>>,
     /// Seed of `random` and friends; `None` draws one.
     pub seed: Option<u64>,
+    /// Settings of tasks.
+    pub tasks: TaskState,
     /// Clock and bookkeeping of the runtime.
     pub surroundings: Arc<dyn Surroundings>,
 }
@@ -49,6 +52,7 @@ impl Default for RunOptions {
             execution_root: std::env::current_dir().unwrap_or_else(|_| PathBuf::from("/")),
             environment: None,
             seed: None,
+            tasks: TaskState::default(),
             surroundings: Arc::new(RealTime::new()),
         }
     }
@@ -60,6 +64,8 @@ pub struct Run {
     pub stdout: Output,
     /// Standard error.
     pub stderr: Output,
+    /// What only tasks need.
+    pub tasks: TaskState,
     /// HTTP clients and sessions.
     pub(crate) http: Clients,
     argv: Vec<String>,
@@ -81,6 +87,7 @@ impl Run {
         Run {
             stdout: options.stdout,
             stderr: options.stderr,
+            tasks: options.tasks,
             http: Clients::default(),
             argv: options.argv,
             execution_root: options.execution_root,
@@ -181,19 +188,6 @@ impl Run {
 
     pub(crate) fn set_log_level(&self, level: u8) {
         self.log_level.store(level, Ordering::Relaxed);
-    }
-}
-
-/// The state of a task that builtins see: what [`Cx::host`] gives.
-pub struct TaskHost {
-    /// The run the task belongs to.
-    pub run: Arc<Run>,
-}
-
-impl TaskHost {
-    /// The state of a task of this run.
-    pub fn new(run: Arc<Run>) -> TaskHost {
-        TaskHost { run }
     }
 }
 

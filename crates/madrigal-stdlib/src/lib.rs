@@ -1,11 +1,12 @@
 //! The Harn library: builtins and standard modules, one file per area.
 //!
 //! [`register`] adds every builtin to a table; [`host::Run`] is what they share during a run. Builtins that take
-//! callbacks are written in Harn ([`prelude`]). Not here: tasks, channels and locks (`concurrency.rs`).
+//! callbacks are written in Harn ([`prelude`]). Not here: the statements of concurrency (the driver).
 
 #![forbid(unsafe_code)]
 
 mod assertions;
+pub mod concurrency;
 mod conversion;
 mod environment;
 mod errors;
@@ -20,6 +21,7 @@ mod paths;
 pub mod prelude;
 mod process;
 mod results;
+pub mod task;
 pub mod tcp;
 #[cfg(test)]
 mod testing;
@@ -27,7 +29,8 @@ mod text;
 pub mod time;
 
 pub use errors::category_of;
-pub use host::{Run, RunOptions, TaskHost};
+pub use host::{Run, RunOptions};
+pub use task::{TaskFault, TaskHost, TaskState};
 pub use prelude::PRELUDE;
 
 use madrigal_vm::{BuiltinTable, Value};
@@ -35,6 +38,7 @@ use madrigal_vm::{BuiltinTable, Value};
 /// Adds the whole library to a table.
 pub fn register(table: &mut BuiltinTable) {
     assertions::register(table);
+    concurrency::register(table);
     conversion::register(table);
     environment::register(table);
     errors::register(table);

@@ -63,6 +63,8 @@ impl Code {
     pub const SEPARATOR_BEFORE_CLAUSE: Code = Code("M0016");
     pub const OTHER_SYNTAX: Code = Code("M0017");
     pub const COMPILE: Code = Code("M0018");
+    pub const UNKNOWN_STRUCT: Code = Code("M0120");
+    pub const UNKNOWN_CALL_TARGET: Code = Code("M0401");
     pub const TRY_STAR_AT_TOP_LEVEL: Code = Code("M0402");
     pub const YIELD_IN_STREAM: Code = Code("M0501");
     pub const EMIT_OUTSIDE_STREAM: Code = Code("M0502");

@@ -137,6 +137,8 @@ impl MethodSet {
 #[derive(Clone, Debug, Default)]
 pub struct BuiltinTable {
     functions: HashMap<&'static str, Arc<Builtin>>,
+    /// Functions of the prelude.
+    scripts: HashMap<&'static str, Closure>,
     methods: HashMap<&'static str, MethodSet>,
 }
 
@@ -165,6 +167,22 @@ impl BuiltinTable {
             Some(kind) => set.by_kind[kind as usize] = Some(method),
             None => set.handles.push((owner, method)),
         }
+    }
+
+    /// Adds a function of the prelude.
+    pub fn add_script(&mut self, name: &'static str, function: Closure) {
+        self.scripts.insert(name, function);
+    }
+
+    /// The function of the prelude of this name.
+    pub fn script(&self, name: &str) -> Option<&Closure> {
+        self.scripts.get(name)
+    }
+
+    /// Names of all builtin functions that programs may call, in no order.
+    pub fn names(&self) -> impl Iterator<Item = &'static str> {
+        let all = self.functions.keys().chain(self.scripts.keys()).copied();
+        all.filter(|it| !it.starts_with("__"))
     }
 
     /// The builtin of this name.

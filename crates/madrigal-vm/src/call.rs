@@ -5,7 +5,7 @@ use crate::fault::Fault;
 use crate::interpreter::{Called, Vm, Waiting};
 use crate::stack::Frame;
 use crate::unwind::{Flow, HandlerKind};
-use crate::value::{Closure, ClosureObject, Handle, HandleObject, List, Str, Value};
+use crate::value::{ClosureObject, Handle, HandleObject, List, Str, Value};
 use std::any::Any;
 use std::ptr::NonNull;
 use std::sync::OnceLock;
@@ -200,32 +200,26 @@ impl Vm {
         Ok(count)
     }
 
-    /// The running function as a value.
-    pub(crate) fn itself(&mut self, frame: &Frame) -> Result<Value, Fault> {
-        match self.stack.at(frame.base as usize - 1) {
-            Value::Closure(it) if std::ptr::eq(it.object(), frame.closure()) => Ok(Value::Closure(it.clone())),
-            _ => self.itself_elsewhere(frame),
-        }
-    }
-
-    /// Functions called by `CallFunction` or `CallItself` do not stand in their slot.
-    fn itself_elsewhere(&self, frame: &Frame) -> Result<Value, Fault> {
-        let same = |value: &Value| matches!(value, Value::Closure(it) if std::ptr::eq(it.object(), frame.closure()));
-        let slots = self.program.functions.iter().filter_map(|it| it.value.get());
-        if let Some(found) = slots.into_iter().find(|it| same(it)) {
-            return Ok(found.clone());
-        }
-        Ok(Value::Closure(Closure::new(
-            frame.closure().proto().clone(),
-            frame.closure().captures().to_vec().into_boxed_slice(),
-        )))
+    /// The running function as a value: it stands below its registers, as code that asks for it is entered by value.
+    pub(crate) fn itself(&mut self, frame: &Frame) -> Value {
+        self.stack.at(frame.base as usize - 1).clone()
     }
 
     /// A top-level function.
     #[inline]
-    pub(crate) fn function(&self, function: u16) -> Result<&Value, Fault> {
+    pub(crate) fn function(&self, function: u16, role: &str) -> Result<&Value, Fault> {
         let slot = &self.program.functions[function as usize];
-        slot.value.get().ok_or_else(|| Fault::plain(format!("Undefined builtin: {}", slot.name)))
+        slot.value.get().ok_or_else(|| Fault::plain(format!("Undefined {role}: {}", slot.name)))
+    }
+
+    /// The fault of a call by name whose binding is not callable: the name is the text of the call.
+    #[cold]
+    pub(crate) fn not_callable(&self) -> Fault {
+        let name = self.site().and_then(|(module, (start, end))| {
+            let source = &self.program.modules.get(module as usize)?.source;
+            source.text.get(start as usize..end as usize)
+        });
+        Fault::plain(format!("Undefined builtin: {}", name.unwrap_or("?")))
     }
 
     /// The general case of `CallFunction`.
@@ -238,7 +232,7 @@ impl Vm {
         function: u16,
         count: usize,
     ) -> Result<Called, Fault> {
-        let callee = self.function(function)?.clone();
+        let callee = self.function(function, "builtin")?.clone();
         let slot = frame.base as usize + at as usize;
         *self.stack.at(slot) = callee;
         self.call_at(host, slot, count)

@@ -28,6 +28,8 @@ pub enum Effect {
     Spawn {
         /// A closure without parameters.
         body: Value,
+        /// Where it belongs.
+        how: Spawning,
     },
     /// Run a `parallel` statement; resume with its value.
     Parallel {
@@ -102,6 +104,22 @@ impl fmt::Debug for Wait {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Wait({}, {:?})", self.what, self.on)
     }
+}
+
+/// Where a new task belongs.
+#[derive(Debug)]
+pub enum Spawning {
+    /// To the innermost scope of the running task.
+    Child,
+    /// To the run.
+    Background,
+    /// To a scope given by its handle.
+    Into {
+        /// The handle.
+        scope: Value,
+        /// Whether its failure is kept from the scope.
+        settled: bool,
+    },
 }
 
 /// The four forms of `parallel`.

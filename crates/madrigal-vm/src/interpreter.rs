@@ -3,7 +3,7 @@
 //! calls (`call.rs`). The file is long because the table of instructions is.
 
 use crate::bytecode::{Capture, Instruction as I};
-use crate::effect::{Effect, ParallelMode, Region, Resume, Step};
+use crate::effect::{Effect, ParallelMode, Region, Resume, Spawning, Step};
 use crate::fault::Fault;
 use crate::ops::{arithmetic, collections, iteration, places};
 use crate::program::Program;
@@ -40,6 +40,22 @@ pub struct Vm {
     pub(crate) impls: Arc<Impls>,
 }
 
+/// A snapshot of a task that child tasks start from: module state and methods. Cheap to clone.
+#[derive(Clone)]
+pub struct Seed {
+    program: Arc<Program>,
+    state: Vec<Arc<Vec<Value>>>,
+    impls: Arc<Impls>,
+    depth_max: usize,
+}
+
+impl Seed {
+    /// A task that will call `entry`.
+    pub fn task(&self, entry: Closure, args: &[Value]) -> Vm {
+        Vm::start(self.program.clone(), entry, args, self.state.clone(), self.impls.clone(), self.depth_max)
+    }
+}
+
 /// What `resume` completes.
 #[derive(Debug)]
 pub(crate) enum Waiting {
@@ -63,9 +79,14 @@ impl Vm {
         Vm::start(program, entry, args, state, Arc::default(), DEPTH_MAX)
     }
 
-    /// A child task that will call `entry`, with a snapshot of this task's module state.
-    pub fn child(&self, entry: Closure, args: &[Value]) -> Vm {
-        Vm::start(self.program.clone(), entry, args, self.state.clone(), self.impls.clone(), self.depth_max)
+    /// What child tasks of this moment start from.
+    pub fn seed(&self) -> Seed {
+        Seed {
+            program: self.program.clone(),
+            state: self.state.clone(),
+            impls: self.impls.clone(),
+            depth_max: self.depth_max,
+        }
     }
 
     fn start(
@@ -316,8 +337,8 @@ impl Vm {
                 I::LoadInt { dst, value } => w.set(dst, Value::Int(i64::from(value))),
                 I::LoadConst { dst, constant } => w.set(dst, proto.constants[constant as usize].clone()),
                 I::LoadCapture { dst, capture } => w.set(dst, frame.closure().captures()[capture as usize].clone()),
-                I::LoadItself { dst } => w.set(dst, check!(self.itself(&frame))),
-                I::LoadFunction { dst, function } => w.set(dst, check!(self.function(function)).clone()),
+                I::LoadItself { dst } => w.set(dst, self.itself(&frame)),
+                I::LoadFunction { dst, function } => w.set(dst, check!(self.function(function, "variable")).clone()),
                 I::DefineFunction { function, src } => {
                     // A second definition (a module run twice) keeps the first.
                     let _ = self.program.functions[function as usize].value.set(w.get(src).clone());
@@ -589,6 +610,9 @@ impl Vm {
                 I::Call { at, count } => {
                     save!();
                     fuel -= CALL_FUEL;
+                    if !w.get(at).is_callable() {
+                        raise!(self.not_callable());
+                    }
                     called!(self.call(host, &frame, at, count as usize));
                     if fuel <= 0 {
                         save!();
@@ -616,19 +640,9 @@ impl Vm {
                         return Step::OutOfBudget;
                     }
                 }
-                I::CallItself { at, count } => {
-                    save!();
-                    fuel -= CALL_FUEL;
-                    match self.push_frame(frame.closure, slot!(at) + 1, count as usize) {
-                        Ok(()) => reload!(),
-                        Err(fault) => {
-                            follow!(self.throw(fault));
-                            continue;
-                        }
-                    }
-                    if fuel <= 0 {
-                        save!();
-                        return Step::OutOfBudget;
+                I::OrBuiltin { at, builtin } => {
+                    if !w.get(at).is_callable() {
+                        w.set(at, Value::Builtin(proto.builtins[builtin as usize].clone()));
                     }
                 }
                 I::CallBuiltin { at, builtin, count } => {
@@ -698,7 +712,7 @@ impl Vm {
                     let captured = made.captures.iter().map(|it| match *it {
                         Capture::Register(register) => w.get(register).clone(),
                         Capture::Capture(capture) => frame.closure().captures()[capture as usize].clone(),
-                        Capture::Itself => self.itself(&frame).unwrap_or_default(),
+                        Capture::Itself => self.itself(&frame),
                     });
                     let captured = captured.collect();
                     w.set(dst, Value::Closure(Closure::new(made.clone(), captured)));
@@ -758,7 +772,7 @@ impl Vm {
                 }
 
                 I::Spawn { dst, body } => {
-                    suspend!(Waiting::Value { slot: slot!(dst) }, Effect::Spawn { body: w.take(body) });
+                    suspend!(Waiting::Value { slot: slot!(dst) }, Effect::Spawn { body: w.take(body), how: Spawning::Child });
                 }
                 I::Parallel { mode, at } => suspend!(
                     Waiting::Value { slot: slot!(at) },

@@ -29,6 +29,11 @@ pub use text::Str;
 use crate::builtin::Builtin;
 use triomphe::Arc;
 
+/// Wraps what a value variant shares.
+pub fn shared<T>(it: T) -> Arc<T> {
+    Arc::new(it)
+}
+
 /// A value of the language.
 #[derive(Debug)]
 pub enum Value {

@@ -1,1 +1,24 @@
-//! Run Harn programs from Rust: the engine and the driver between interpreter and runtime.
+//! Run Harn programs from Rust: the engine, and the driver between interpreter and runtime.
+//!
+//! ```
+//! use madrigal::{Engine, Options, Source};
+//!
+//! let (stdout, text) = madrigal::Output::captured();
+//! let source = Source::text("hello.harn", "println(\"hi\")");
+//! let finished = Engine::new().run(&source, Options { stdout, ..Options::default() });
+//! assert_eq!(finished.status, 0);
+//! assert_eq!(text.text(), "hi\n");
+//! ```
+//!
+//! Not here: the command line (`madrigal-cli`).
+
+#![forbid(unsafe_code)]
+
+mod driver;
+mod engine;
+mod fan;
+mod loader;
+mod report;
+
+pub use engine::{Engine, Executor, Finished, Interrupter, Options, Rejected, Source};
+pub use madrigal_stdlib::host::{Captured, Output};

@@ -12,6 +12,8 @@ use std::time::Duration;
 /// Where a stream of a run goes.
 pub struct Output {
     state: Mutex<State>,
+    /// Something is gathered; lets `flush` be called often.
+    dirty: AtomicBool,
     /// Set by the first failed write and never reset.
     closed: AtomicBool,
 }
@@ -41,7 +43,7 @@ impl Output {
     /// A writer; `eager` hands every call on at once.
     pub fn new(sink: Box<dyn Write + Send>, eager: bool) -> Output {
         let state = State { sink, buffer: Vec::new(), eager };
-        Output { state: Mutex::new(state), closed: AtomicBool::new(false) }
+        Output { state: Mutex::new(state), dirty: AtomicBool::new(false), closed: AtomicBool::new(false) }
     }
 
     /// A stream that is kept in memory.
@@ -54,6 +56,7 @@ impl Output {
     pub fn write(&self, write: impl FnOnce(&mut Vec<u8>)) {
         let mut state = self.state.lock();
         write(&mut state.buffer);
+        self.dirty.store(true, Ordering::Relaxed);
         if state.eager || state.buffer.len() >= BUFFER_LEN {
             self.hand_on(&mut state);
         }
@@ -61,6 +64,9 @@ impl Output {
 
     /// Hands on what was gathered.
     pub fn flush(&self) {
+        if !self.dirty.load(Ordering::Relaxed) {
+            return;
+        }
         let mut state = self.state.lock();
         if !state.buffer.is_empty() {
             self.hand_on(&mut state);
@@ -76,6 +82,7 @@ impl Output {
         if !self.is_closed() && write_whole(&mut *state.sink, &state.buffer).is_err() {
             self.closed.store(true, Ordering::Relaxed);
         }
+        self.dirty.store(false, Ordering::Relaxed);
         state.buffer.clear();
         // One huge piece must not keep its memory.
         state.buffer.shrink_to(BUFFER_LEN * 2);

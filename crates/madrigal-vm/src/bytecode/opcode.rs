@@ -182,7 +182,7 @@ opcodes! {
 
     Call { at: Reg, count: Count } "calls the function in at";
     CallFunction { at: Reg, function: Function, count: Count } "calls a top-level function";
-    CallItself { at: Reg, count: Count } "calls the running function";
+    OrBuiltin { at: Reg, builtin: BuiltinIndex } "at = the builtin unless at is callable";
     CallBuiltin { at: Reg, builtin: BuiltinIndex, count: Count } "calls a builtin";
     CallMethod { at: Reg, method: MethodIndex, count: Count } "calls a method with count arguments";
     CallSpread { at: Reg } "calls at with the items of the list at + 1";

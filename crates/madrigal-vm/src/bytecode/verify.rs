@@ -89,7 +89,6 @@ fn last_register(instruction: &Instruction) -> Option<usize> {
     match *instruction {
         Instruction::Call { at, count }
         | Instruction::CallFunction { at, count, .. }
-        | Instruction::CallItself { at, count }
         | Instruction::CallBuiltin { at, count, .. }
         | Instruction::TailCall { at, count } => reach(at, count as usize),
         Instruction::CallMethod { at, count, .. } => reach(at, count as usize + 1),

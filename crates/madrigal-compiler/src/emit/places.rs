@@ -1,0 +1,188 @@
+//! Assignment: to variables, in place where the value allows it, and to places inside containers.
+
+use super::*;
+use crate::hir::{BinaryOperator, Expr, ExprKind, Place as HirPlace, PlaceStep};
+use madrigal_vm::bytecode::Instruction as I;
+
+/// Most steps of an assignable place.
+const STEPS_MAX: usize = 8;
+
+impl Emitter<'_> {
+    /// `place = value`, `place op= value`.
+    pub(super) fn assign(&mut self, place: &HirPlace, operator: Option<BinaryOperator>, value: &Expr, span: Span) {
+        let (name, name_span) = &place.root;
+        if place.computed_root.is_some() {
+            self.discard(value);
+            let name = self.name("<expression>");
+            return self.op(I::AssignImmutable { name }, span);
+        }
+        match self.resolve(name) {
+            Some((Storage::Register(register), true)) if place.steps.is_empty() => {
+                self.assign_register(register, name, operator, value, span);
+            }
+            Some((Storage::Register(register), true)) => self.assign_path(register, place, operator, value, span),
+            Some((Storage::State(slot), true)) => {
+                let register = self.state().allocate();
+                self.op(I::LoadState { dst: register, slot }, *name_span);
+                if place.steps.is_empty() {
+                    self.assign_register(register, name, operator, value, span);
+                } else {
+                    self.assign_path(register, place, operator, value, span);
+                }
+                self.op(I::StoreState { slot, src: register }, span);
+            }
+            Some(_) => {
+                self.discard(value);
+                let name = self.name(name);
+                self.op(I::AssignImmutable { name }, *name_span);
+            }
+            None => {
+                self.discard(value);
+                let constant = self.undefined_text(name);
+                self.op(I::UndefinedVariable { text: constant }, *name_span);
+            }
+        }
+    }
+
+    fn assign_register(
+        &mut self,
+        register: u16,
+        name: &Name,
+        operator: Option<BinaryOperator>,
+        value: &Expr,
+        span: Span,
+    ) {
+        if let Some(operator) = operator {
+            return self.binary_with(operator, register, value, register, span);
+        }
+        if self.push_in_place(register, name, value) {
+            return;
+        }
+        if writes_at_end(value) {
+            return self.expr_to(value, register);
+        }
+        let src = self.state().allocate();
+        self.expr_to(value, src);
+        self.op(I::Take { dst: register, src }, span);
+    }
+
+    /// `xs = xs.push(v)`: appends without copying when `xs` is the only holder of a list.
+    fn push_in_place(&mut self, register: u16, name: &Name, value: &Expr) -> bool {
+        let ExprKind::MethodCall { receiver, name: (method, span), arguments, optional: false } = &value.kind else {
+            return false;
+        };
+        let ours = matches!(&receiver.kind, ExprKind::Name(it) if it == name);
+        let [argument] = arguments.as_slice() else { return false };
+        if !ours || &**method != "push" || argument.spread || names::has_block(&argument.value) {
+            return false;
+        }
+        let at = self.state().allocate_many(3);
+        self.expr_to(&argument.value, at + 2);
+        self.op(I::ListPush { list: register, src: at + 2 }, *span);
+        let done = self.state().builder.label();
+        let to = self.state().builder.to(done);
+        self.op(I::Jump { to }, *span);
+        self.op(I::Move { dst: at + 1, src: register }, *span);
+        let method = self.method(method);
+        self.op(I::CallMethod { at, method, count: 1 }, *span);
+        self.op(I::Take { dst: register, src: at }, *span);
+        self.state().builder.place(done);
+        true
+    }
+
+    fn assign_path(
+        &mut self,
+        root: u16,
+        place: &HirPlace,
+        operator: Option<BinaryOperator>,
+        value: &Expr,
+        span: Span,
+    ) {
+        let count = place.steps.len();
+        if count > STEPS_MAX {
+            let message = format!("an assignment reaches at most {STEPS_MAX} steps into a value");
+            return self.error(Code::COMPILE, items::compile_error(&message), place.span);
+        }
+        if operator.is_none() && count == 1 {
+            return self.assign_step(root, &place.steps[0], value, span);
+        }
+        // Registers: the steps, then the value.
+        let start = self.state().allocate_many(count + 1);
+        let src = start + count as u16;
+        if operator.is_none() {
+            self.expr_to(value, src);
+        }
+        let mut properties = 0;
+        for (position, step) in place.steps.iter().enumerate() {
+            let register = start + position as u16;
+            match step {
+                PlaceStep::Property(name, step_span) => {
+                    properties |= 1 << position;
+                    self.load_text(name, register, *step_span);
+                }
+                PlaceStep::Index(index) => self.expr_to(index, register),
+            }
+        }
+        if let Some(operator) = operator {
+            self.read_path(root, place, start, src);
+            self.binary_with(operator, src, value, src, span);
+        }
+        self.op(I::SetPath { properties, root, start, count: count as u16 }, span);
+    }
+
+    /// `dst` = the present value of the place whose steps stand from `start` on.
+    fn read_path(&mut self, root: u16, place: &HirPlace, start: u16, dst: u16) {
+        let mut object = root;
+        for (position, step) in place.steps.iter().enumerate() {
+            match step {
+                PlaceStep::Property(name, span) => {
+                    let name = self.name(name);
+                    self.op(I::GetField { dst, object, name }, *span);
+                }
+                PlaceStep::Index(index) => {
+                    self.op(I::GetIndex { dst, object, index: start + position as u16 }, index.span);
+                }
+            }
+            object = dst;
+        }
+    }
+
+    fn assign_step(&mut self, object: u16, step: &PlaceStep, value: &Expr, span: Span) {
+        let src = self.state().allocate();
+        self.expr_to(value, src);
+        match step {
+            PlaceStep::Property(name, _) => {
+                let name = self.name(name);
+                self.op(I::SetField { object, name, src }, span);
+            }
+            PlaceStep::Index(index) => {
+                let index = self.expr_any(index);
+                self.op(I::SetIndex { object, index, src }, span);
+            }
+        }
+    }
+}
+
+/// Whether code for the expression writes its destination only as its very last act, so that the old value may be read
+/// until then and stays when the expression throws.
+fn writes_at_end(value: &Expr) -> bool {
+    match &value.kind {
+        ExprKind::Nil
+        | ExprKind::Bool(_)
+        | ExprKind::Int(_)
+        | ExprKind::Float(_)
+        | ExprKind::Duration(_)
+        | ExprKind::String(_)
+        | ExprKind::Name(_)
+        | ExprKind::Placeholder
+        | ExprKind::Interpolation(_)
+        | ExprKind::List(_)
+        | ExprKind::Dict(_)
+        | ExprKind::Index { optional: false, .. }
+        | ExprKind::Property { optional: false, .. }
+        | ExprKind::Slice { .. }
+        | ExprKind::Range { .. } => true,
+        ExprKind::Binary { .. } | ExprKind::Unary { .. } => true,
+        _ => false,
+    }
+}

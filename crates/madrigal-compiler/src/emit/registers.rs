@@ -1,0 +1,165 @@
+//! Registers and scopes of one function under construction. Registers are a stack: variables and temporaries are
+//! allocated upwards and released together at the end of their scope or expression.
+
+use super::builder::{Builder, Label};
+use crate::hir::{Name, Span};
+use madrigal_vm::Str;
+use madrigal_vm::bytecode::{Capture, Instruction};
+use std::collections::HashMap;
+
+/// A name and where its value is.
+#[derive(Clone, Debug)]
+pub(super) struct Binding {
+    pub name: Name,
+    pub place: Storage,
+    pub mutable: bool,
+}
+
+/// Where the value of a name is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Storage {
+    /// A register of this function.
+    Register(u16),
+    /// A captured value.
+    Captured(u16),
+    /// A captured cell.
+    CapturedCell(u16),
+    /// A cell in a register of this function, for a function declared later.
+    Cell(u16),
+    /// This function itself.
+    Itself,
+    /// A slot of the program's top-level functions.
+    Function(u16),
+    /// A slot of the module's state.
+    State(u16),
+}
+
+/// A scope of the language.
+#[derive(Default)]
+pub(super) struct Scope {
+    pub bindings: Vec<Binding>,
+    /// Cells of functions that this scope declares later.
+    pub cells: HashMap<Name, u16>,
+    /// First register to release.
+    pub first: u16,
+    /// Handlers open when it began.
+    pub depth: u16,
+}
+
+/// Where `break` and `continue` go.
+#[derive(Clone, Copy)]
+pub(super) struct LoopLabels {
+    pub after: Label,
+    pub again: Label,
+    /// Handlers open outside the body.
+    pub depth: u16,
+}
+
+/// A function under construction.
+pub(super) struct FunctionState {
+    pub builder: Builder,
+    pub name: Str,
+    /// The name by which the body can call the function itself.
+    pub self_name: Option<Name>,
+    pub scopes: Vec<Scope>,
+    pub captures: Vec<(Name, Capture, Storage, bool)>,
+    pub copied_captures: Vec<(u16, u16)>,
+    pub loops: Vec<LoopLabels>,
+    /// Handlers open here.
+    pub depth: u16,
+    next: u16,
+    highest: u16,
+}
+
+/// Most registers of a function; beyond it the program is refused.
+const REGISTERS_MAX: u16 = 50_000;
+
+impl FunctionState {
+    pub fn new(name: Str, self_name: Option<Name>) -> FunctionState {
+        FunctionState {
+            builder: Builder::default(),
+            name,
+            self_name,
+            scopes: Vec::new(),
+            captures: Vec::new(),
+            copied_captures: Vec::new(),
+            loops: Vec::new(),
+            depth: 0,
+            next: 0,
+            highest: 0,
+        }
+    }
+
+    /// The next free register, allocated.
+    pub fn allocate(&mut self) -> u16 {
+        self.allocate_many(1)
+    }
+
+    /// The first of `count` fresh registers in a row.
+    pub fn allocate_many(&mut self, count: usize) -> u16 {
+        let first = self.next;
+        match u16::try_from(usize::from(first) + count) {
+            Ok(next) if next < REGISTERS_MAX => self.next = next,
+            _ => self.builder.overflow = true,
+        }
+        self.highest = self.highest.max(self.next);
+        first
+    }
+
+    /// The next register that would be allocated.
+    pub fn mark(&self) -> u16 {
+        self.next
+    }
+
+    /// Releases all registers from `mark` on.
+    pub fn release(&mut self, mark: u16) {
+        self.next = mark;
+    }
+
+    /// Number of registers of the function.
+    pub fn count(&self) -> u16 {
+        self.highest.max(1)
+    }
+
+    /// Whether `register` is the last one allocated, so that a window may start there.
+    pub fn is_top(&self, register: u16) -> bool {
+        register + 1 == self.next
+    }
+
+    pub fn emit(&mut self, instruction: Instruction, span: Span) {
+        self.builder.emit(instruction, span);
+    }
+
+    pub fn scope(&mut self) -> &mut Scope {
+        self.scopes.last_mut().expect("code is emitted inside a scope")
+    }
+
+    /// The innermost binding of a name.
+    pub fn find(&self, name: &str) -> Option<&Binding> {
+        self.scopes.iter().rev().find_map(|scope| scope.bindings.iter().rev().find(|it| &*it.name == name))
+    }
+
+    /// The cell of a function that an open scope declares later.
+    pub fn find_cell(&self, name: &str) -> Option<u16> {
+        self.scopes.iter().rev().find_map(|scope| scope.cells.get(name).copied())
+    }
+
+    /// Adds a capture; where the body finds it.
+    pub fn capture(&mut self, name: &Name, from: Capture, cell: bool, mutable: bool) -> Storage {
+        if let Some((_, _, place, _)) = self.captures.iter().find(|(known, _, _, _)| known == name) {
+            return *place;
+        }
+        let index = self.captures.len() as u16;
+        let place = if cell { Storage::CapturedCell(index) } else { Storage::Captured(index) };
+        self.captures.push((name.clone(), from, place, mutable));
+        place
+    }
+
+    /// Adds a capture that the body assigns to: copied to a register at every call. Before any other code is emitted.
+    pub fn capture_copied(&mut self, name: &Name, from: Capture) {
+        let index = self.captures.len() as u16;
+        let register = self.allocate();
+        self.copied_captures.push((index, register));
+        self.captures.push((name.clone(), from, Storage::Register(register), true));
+    }
+}

@@ -1,0 +1,36 @@
+//! Concurrency builtins: tasks, channels, atomics, shared cells, runtime context. They try first and wait only when
+//! they must. Not here: the statements (`spawn`, `parallel`, `scope` ..), which the interpreter hands to the driver.
+
+mod atomics;
+mod cells;
+mod channels;
+mod context;
+mod joining;
+mod tasks;
+
+pub use channels::{ChannelObject, channel_of, selected};
+
+use crate::task::TaskHost;
+use madrigal_vm::{BuiltinTable, Cx, Fault, Outcome, Wait};
+
+/// Adds the concurrency builtins.
+pub fn register(table: &mut BuiltinTable) {
+    atomics::register(table);
+    cells::register(table);
+    channels::register(table);
+    context::register(table);
+    tasks::register(table);
+}
+
+/// The task a builtin is called in.
+fn host<'a>(cx: &'a mut Cx<'_>) -> &'a mut TaskHost {
+    cx.host::<TaskHost>().expect("the library runs under a TaskHost")
+}
+
+/// A wait that is over at once when the future is ready at its first poll; the driver polls it right away.
+fn wait(
+    what: &'static str,
+    future: impl Future<Output = Result<madrigal_vm::Value, Fault>> + Send + 'static,
+) -> Outcome {
+    Outcome::from(Wait::new(what, future))
+}

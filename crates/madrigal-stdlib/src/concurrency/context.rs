@@ -1,0 +1,112 @@
+//! The runtime context: who this task is, and its task-local values.
+
+use super::host;
+use crate::task::{TaskHost, key_of};
+use madrigal_runtime::ExecutorKind;
+use madrigal_vm::{Args, Cx, Dict, Fault, Str, Value};
+
+madrigal_vm::builtins! {
+    /// Identity, lineage and task-local values of this task.
+    "runtime_context" () -> dict = runtime_context;
+    /// The same as `runtime_context`.
+    "task_current" () -> dict = runtime_context;
+    /// All task-local values.
+    "runtime_context_values" () -> dict = values;
+    /// A task-local value, or `default`.
+    "runtime_context_get" (key: string, default: any) -> any = get;
+    /// Sets a task-local value; the previous one or nil.
+    "runtime_context_set" (key: string, value: any) -> any = set;
+    /// Removes a task-local value; the previous one or nil.
+    "runtime_context_clear" (key: string) -> any = clear;
+}
+
+/// Fields that only a host or an agent fills.
+const ABSENT: [&str; 15] = [
+    "workflow_id",
+    "run_id",
+    "stage_id",
+    "worker_id",
+    "agent_session_id",
+    "parent_agent_session_id",
+    "root_agent_session_id",
+    "agent_name",
+    "trigger_id",
+    "trigger_event_id",
+    "binding_key",
+    "tenant_id",
+    "provider",
+    "scheduler_key",
+    "capacity_class",
+];
+
+fn runtime_context(cx: &mut Cx<'_>, _: Args<'_>) -> Result<Value, Fault> {
+    let host = host(cx);
+    let task = host.context.task();
+    let id = task.id();
+    let optional = |it: Option<String>| it.map_or(Value::Nil, Value::from);
+    let root = id.split(':').next().unwrap_or("task_root").to_owned();
+    let mut fields: Dict = ABSENT.iter().map(|name| (Str::from(*name), Value::Nil)).collect();
+    let runner = match host.context.runtime().executor_kind() {
+        ExecutorKind::Tokio => "tokio",
+        ExecutorKind::Simulated => "simulated",
+    };
+    let entries = [
+        ("task_id", Value::from(id.as_str())),
+        ("parent_task_id", optional(task.creator_id())),
+        ("root_task_id", Value::from(root.as_str())),
+        ("task_name", Value::from(task.name())),
+        ("task_group_id", optional(task.group_id())),
+        ("scope_id", Value::Nil),
+        ("trace_id", Value::from(format!("{:032x}", u128::from(key_of(&root)) << 64 | u128::from(key_of("trace"))))),
+        ("span_id", Value::from(format!("{:016x}", key_of(&id)))),
+        ("runner", Value::from(runner)),
+        ("context_values", Value::Dict(host.values.clone())),
+        ("cancelled", Value::Bool(host.nodes.is_cancelled())),
+        ("debug", debug(host)),
+    ];
+    for (name, value) in entries {
+        fields.insert(Str::from(name), value);
+    }
+    Ok(Value::Dict(fields))
+}
+
+fn debug(host: &TaskHost) -> Value {
+    let own = host.context.task().id();
+    let prefix = format!("{own}:");
+    let tree = host.context.runtime().task_tree();
+    let below = tree.iter().map(|it| it.task.id()).filter(|id| id.starts_with(&prefix));
+    Value::dict([
+        ("active_task_ids", Value::list(below.map(Value::from).collect())),
+        ("waiting_reason", Value::Nil),
+        ("cancelled", Value::Bool(host.nodes.is_cancelled())),
+        ("held_synchronization", Value::list(Vec::new())),
+        ("supervisors", Value::list(Vec::new())),
+        ("deadline_ms", Value::Nil),
+    ])
+}
+
+fn key(name: &str, args: &Args<'_>) -> Result<Str, Fault> {
+    match args.get(0) {
+        Value::String(key) => Ok(key.clone()),
+        _ => Err(Fault::thrown(format!("{name}: first argument must be a string key"))),
+    }
+}
+
+fn values(cx: &mut Cx<'_>, _: Args<'_>) -> Result<Value, Fault> {
+    Ok(Value::Dict(host(cx).values.clone()))
+}
+
+fn get(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Value, Fault> {
+    let key = key("runtime_context_get", &args)?;
+    Ok(host(cx).values.get(&key).cloned().unwrap_or_else(|| args.get(1).clone()))
+}
+
+fn set(cx: &mut Cx<'_>, mut args: Args<'_>) -> Result<Value, Fault> {
+    let key = key("runtime_context_set", &args)?;
+    Ok(std::mem::replace(host(cx).values.slot(&key), args.take(1)))
+}
+
+fn clear(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Value, Fault> {
+    let key = key("runtime_context_clear", &args)?;
+    Ok(host(cx).values.remove(&key).unwrap_or_default())
+}

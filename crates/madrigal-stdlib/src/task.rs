@@ -1,0 +1,146 @@
+//! What a script task is to the library: its state that builtins see, its failure type, its handle.
+//! Not here: how tasks run (the driver in the `madrigal` crate).
+
+use crate::host::Run;
+use madrigal_runtime::sync::Lock;
+use madrigal_runtime::{CancelReason, CancelStack, Failure, ScopeHandle, TaskContext, TaskHandle};
+use madrigal_vm::{Dict, Fault, FaultKind, Handle, HandleObject, Value};
+use parking_lot::Mutex;
+use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The failure of a script task.
+#[derive(Clone, Debug)]
+pub struct TaskFault(pub Fault);
+
+impl Failure for TaskFault {
+    fn from_panic(message: String) -> TaskFault {
+        TaskFault(Fault::runtime(format!("internal error: {message}")))
+    }
+
+    fn cancelled(reason: &Arc<CancelReason>) -> TaskFault {
+        TaskFault(Fault::cancelled(reason.to_string()))
+    }
+
+    fn attach_suppressed(&mut self, later: TaskFault) {
+        self.0.suppress(later.0);
+    }
+}
+
+/// The state of a task that builtins see.
+pub struct TaskHost {
+    /// The run it belongs to.
+    pub run: Arc<Run>,
+    /// Its runtime side.
+    pub context: TaskContext,
+    /// Its open cancellation nodes: its own, then those of deadlines and scopes, innermost last.
+    pub nodes: CancelStack,
+    /// Task-local values.
+    pub values: Dict,
+}
+
+impl TaskHost {
+    /// The state of a fresh task.
+    pub fn new(run: Arc<Run>, context: TaskContext, values: Dict) -> TaskHost {
+        let nodes = CancelStack::new(context.node());
+        TaskHost { run, context, nodes, values }
+    }
+}
+
+/// State of a run that only tasks need.
+pub struct TaskState {
+    /// Instructions (roughly) that a task runs before others get a turn.
+    pub fuel: u32,
+    /// How long a cancelled task may clean up.
+    pub grace: Duration,
+    /// Most script frames of a task.
+    pub depth_max: usize,
+    /// The lock of `mutex { .. }`.
+    pub mutex: Lock,
+    /// Status that `exit` asked for.
+    pub exit: Mutex<Option<i64>>,
+    /// Shared cells by scope and key.
+    pub cells: Mutex<HashMap<String, Handle>>,
+    /// Failures that are to be reported although nobody awaits them (background tasks).
+    pub reported: Mutex<Vec<Fault>>,
+}
+
+impl Default for TaskState {
+    fn default() -> TaskState {
+        TaskState {
+            fuel: 10_000,
+            grace: Duration::from_secs(5),
+            depth_max: 10_000,
+            mutex: Lock::named("mutex"),
+            exit: Mutex::new(None),
+            cells: Mutex::new(HashMap::new()),
+            reported: Mutex::new(Vec::new()),
+        }
+    }
+}
+
+/// A task as a value.
+pub struct TaskObject(pub TaskHandle<Value, TaskFault>);
+
+impl HandleObject for TaskObject {
+    fn type_name(&self) -> &'static str {
+        "task_handle"
+    }
+
+    fn display(&self) -> String {
+        format!("<task:{}>", self.0.id())
+    }
+
+    fn property(&self, name: &str) -> Option<Value> {
+        Some(match name {
+            "id" => Value::from(self.0.id()),
+            "status" => Value::from(self.0.status().as_str()),
+            _ => Value::Nil,
+        })
+    }
+
+    fn identity(&self) -> Option<u64> {
+        Some(key_of(&self.0.id()))
+    }
+}
+
+/// A `scope` block as a value.
+pub struct ScopeObject {
+    /// The scope.
+    pub scope: ScopeHandle<TaskFault>,
+    /// Id of the task that opened it, for printing.
+    pub owner: String,
+}
+
+impl HandleObject for ScopeObject {
+    fn type_name(&self) -> &'static str {
+        "scope"
+    }
+
+    fn display(&self) -> String {
+        format!("<scope:{}>", self.owner)
+    }
+
+    fn identity(&self) -> Option<u64> {
+        Some(key_of(&self.owner))
+    }
+}
+
+/// A number that equal texts share.
+pub fn key_of(text: &str) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    text.hash(&mut hasher);
+    hasher.finish()
+}
+
+/// The outcome of a task as its awaiter sees it.
+pub fn value_of(outcome: madrigal_runtime::Outcome<Value, TaskFault>) -> Result<Value, Fault> {
+    outcome.into_result().map_err(|failure| failure.0)
+}
+
+/// The error of waiting for what can never come.
+pub fn deadlock(text: impl std::fmt::Display) -> Fault {
+    Fault::new(FaultKind::Deadlock(format!("deadlock: {text}")))
+}

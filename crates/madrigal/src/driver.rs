@@ -1,0 +1,601 @@
+//! The driver: a script task as a future. Its poll runs the interpreter for a budget; what the interpreter asks for
+//! becomes calls of the runtime. Not here: fan-outs (`fan.rs`), what builtins wait for (`madrigal-stdlib`).
+//! Invariant: `regions` and the open nodes of the host mirror the regions that the interpreter has open.
+
+use crate::fan::{Fan, StreamObject};
+use madrigal_runtime::sync::LockGuard;
+use madrigal_runtime::{
+    CancelKind, CancelReason, Deadline, Describe, FanMode, Outcome, Policy, Scope, TaskContext, TaskKind, TaskSpec,
+    TryReceiveError, Waiting,
+};
+use madrigal_stdlib::concurrency::{channel_of, selected};
+use madrigal_stdlib::task::{ScopeObject, TaskObject, deadlock};
+use madrigal_stdlib::{Run, TaskFault, TaskHost};
+use madrigal_vm::{
+    Closure, Dict, Effect, Fault, FaultKind, Handle, Leaving, ParallelMode, Region, Resume, Seed, Spawning, Step,
+    Value, Vm, Wait,
+};
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+type Waited = Pin<Box<dyn Future<Output = Result<Value, Fault>> + Send>>;
+
+/// A running script task.
+pub(crate) struct ScriptTask {
+    vm: Vm,
+    host: TaskHost,
+    doing: Doing,
+    /// Open regions, innermost last.
+    regions: Vec<Open>,
+    /// What the body spawned outside of `scope` blocks; opened when first needed.
+    body: Option<Scope<TaskFault>>,
+    /// The depth of the cancelled node whose cancellation running code has seen; waits see it again and again.
+    delivered: Option<usize>,
+    background: bool,
+}
+
+/// What a task is at.
+enum Doing {
+    Running,
+    /// Waiting; a cancellation ends the wait.
+    Waiting(Waited, &'static str, Option<Value>),
+    /// Running a `parallel` statement; a cancellation reaches its children and is seen when they have ended.
+    Fan(Box<Fan>),
+    /// Waiting for the tasks of the innermost region to end.
+    Leaving(Leaving),
+    /// The program of the task is over; its tasks are not.
+    Ending(Option<Result<Value, Fault>>),
+}
+
+/// An open region with the number of nodes outside it.
+enum Open {
+    Scope(Scope<TaskFault>, usize),
+    Deadline(Deadline, usize),
+    Mutex { _guard: Option<LockGuard> },
+}
+
+/// The thing a task waits on, for reports.
+struct Described(Value);
+
+impl Describe for Described {
+    fn describe(&self) -> String {
+        self.0.to_string()
+    }
+}
+
+impl ScriptTask {
+    /// A task that runs `vm`.
+    pub fn new(vm: Vm, run: Arc<Run>, context: TaskContext, values: Dict) -> ScriptTask {
+        ScriptTask {
+            vm,
+            host: TaskHost::new(run, context, values),
+            doing: Doing::Running,
+            regions: Vec::new(),
+            body: None,
+            delivered: None,
+            background: false,
+        }
+    }
+
+    /// The fault of a cancellation that is to be delivered now.
+    fn delivery(&self) -> Option<(usize, Fault)> {
+        let nodes = &self.host.nodes;
+        if !nodes.is_cancelled() || self.vm.is_shielded() {
+            return None;
+        }
+        let (depth, node) = nodes.outermost_cancelled()?;
+        let reason = node.reason()?;
+        let expired = reason.kind == CancelKind::Deadline
+            && self.regions.iter().any(|it| matches!(it, Open::Deadline(_, outside) if *outside == depth));
+        let fault = if expired { Fault::new(FaultKind::Deadline) } else { Fault::cancelled(reason.to_string()) };
+        Some((depth, fault))
+    }
+
+    /// Runs the interpreter until it needs something; `true` when the task has to give up its turn.
+    fn run(&mut self) -> bool {
+        // Running code is told of a cancellation once; waits are told every time.
+        if let Some((depth, fault)) = self.delivery()
+            && self.delivered.is_none_or(|before| depth < before)
+        {
+            self.delivered = Some(depth);
+            self.vm.interrupt(fault);
+        }
+        let fuel = self.host.run.tasks.fuel;
+        match self.vm.step(&mut self.host, fuel) {
+            Step::Done(value) => self.doing = Doing::Ending(Some(Ok(value))),
+            Step::Faulted(fault) => self.fail(fault),
+            Step::OutOfBudget => return true,
+            Step::Suspended(effect) => {
+                if let Err(fault) = self.perform(effect) {
+                    self.vm.resume(Resume::Fault(fault));
+                }
+            }
+        }
+        false
+    }
+
+    /// The body threw: what it spawned is cancelled before the failure leaves.
+    fn fail(&mut self, mut fault: Fault) {
+        let task = self.host.context.task();
+        let id = task.id();
+        if id != "task_root" {
+            fault.leave_task(|| task_path(&id));
+        }
+        if let Some(scope) = &self.body {
+            if fault.is_cancelled() && self.host.context.is_cancelled() {
+                scope.cancel(CancelReason::new(CancelKind::ParentCancelled, ""));
+            } else {
+                scope.fail(TaskFault(fault.clone()));
+            }
+        }
+        self.doing = Doing::Ending(Some(Err(fault)));
+    }
+
+    /// Does what the interpreter asks for, or starts waiting for it.
+    fn perform(&mut self, effect: Effect) -> Result<(), Fault> {
+        match effect {
+            Effect::Wait(wait) => self.wait(wait),
+            Effect::Spawn { body, how } => {
+                let handle = self.spawn(body, how)?;
+                self.vm.resume(Resume::Value(handle));
+            }
+            Effect::Parallel { mode, source, body, max_concurrent } => {
+                self.parallel(mode, source, body, &max_concurrent)?;
+            }
+            Effect::Enter { region, operand } => self.enter(region, &operand)?,
+            Effect::Leave { region: _, outcome } => self.leave(outcome),
+            Effect::Select { channels, timeout, default } => self.select(&channels, &timeout, default)?,
+            Effect::Next { source } => self.next(source),
+            Effect::Yield => {
+                let turn = async {
+                    madrigal_runtime::yield_now().await;
+                    Ok(Value::Nil)
+                };
+                self.wait(Wait::new("yield", turn));
+            }
+            Effect::Exit(status) => {
+                self.host.run.tasks.exit.lock().get_or_insert(status);
+                let reason = CancelReason::new(CancelKind::Shutdown, "exit");
+                self.host.context.run_node().cancel(reason);
+                self.vm.resume(Resume::Value(Value::Nil));
+            }
+        }
+        Ok(())
+    }
+
+    fn wait(&mut self, wait: Wait) {
+        self.doing = Doing::Waiting(wait.future, wait.what, wait.on);
+    }
+
+    /// Starts a task; its handle.
+    fn spawn(&mut self, body: Value, how: Spawning) -> Result<Value, Fault> {
+        let Value::Closure(body) = body else {
+            return Err(Fault::type_error(format!("spawn: expected a closure, got {}", body.type_name())));
+        };
+        let vm = self.vm.seed().task(body, &[]);
+        let (run, values) = (self.host.run.clone(), self.host.values.clone());
+        let spec = |kind| TaskSpec::new(kind).with_grace(run.tasks.grace);
+        let make = |context: TaskContext| ScriptTask::new(vm, run.clone(), context, values);
+        let handle = match how {
+            Spawning::Child => {
+                let spec = spec(TaskKind::SPAWN).under(self.host.nodes.innermost());
+                self.innermost_scope().spawn(spec, make)
+            }
+            Spawning::Background => {
+                let make = |context| ScriptTask { background: true, ..make(context) };
+                Ok(self.host.context.spawn_background(spec(TaskKind::BACKGROUND), make))
+            }
+            Spawning::Into { scope, settled } => {
+                let Value::Handle(scope) = scope else { return Err(Fault::thrown("scope is closed")) };
+                let Some(object) = scope.downcast::<ScopeObject>() else {
+                    return Err(Fault::thrown("scope is closed"));
+                };
+                let spec = if settled { spec(TaskKind::SPAWN).settled() } else { spec(TaskKind::SPAWN) };
+                object.scope.spawn(spec, make)
+            }
+        };
+        match handle {
+            Ok(handle) => Ok(Value::Handle(Handle::new(TaskObject(handle)))),
+            Err(closed) => Err(Fault::thrown(closed.to_string())),
+        }
+    }
+
+    /// The scope that a plain `spawn` belongs to.
+    fn innermost_scope(&mut self) -> &Scope<TaskFault> {
+        let open = self.regions.iter().rev().find_map(|it| match it {
+            Open::Scope(scope, _) => Some(scope),
+            _ => None,
+        });
+        match open {
+            Some(scope) => scope,
+            None => {
+                let context = &self.host.context;
+                self.body.get_or_insert_with(|| Scope::open(context, &context.node(), Policy::TaskBody))
+            }
+        }
+    }
+
+    fn parallel(
+        &mut self,
+        mode: ParallelMode,
+        source: Value,
+        body: Value,
+        max_concurrent: &Value,
+    ) -> Result<(), Fault> {
+        let Value::Closure(body) = body else { return Err(Fault::type_error("parallel: expected a closure")) };
+        let fan = Fan::open(&self.host, self.vm.seed(), mode, source, body, max_concurrent)?;
+        match mode {
+            ParallelMode::Stream => {
+                self.vm.resume(Resume::Value(Value::Handle(Handle::new(StreamObject::new(fan)))));
+            }
+            ParallelMode::Count | ParallelMode::Each | ParallelMode::Settle => self.doing = Doing::Fan(Box::new(fan)),
+        }
+        Ok(())
+    }
+
+    fn enter(&mut self, region: Region, operand: &Value) -> Result<(), Fault> {
+        let outside = self.host.nodes.depth();
+        let handle = match region {
+            Region::Scope => {
+                let scope = Scope::open(&self.host.context, self.host.nodes.innermost(), Policy::FailFast);
+                self.host.nodes.push(scope.node().clone());
+                let owner = format!("{}:{}", self.host.context.task().id(), self.host.run.next_id());
+                let object = ScopeObject { scope: scope.handle(), owner };
+                self.regions.push(Open::Scope(scope, outside));
+                Value::Handle(Handle::new(object))
+            }
+            Region::Deadline => {
+                let Some(millis) = operand.as_millis() else {
+                    return Err(Fault::type_error(format!(
+                        "deadline: expected a duration or int milliseconds, got {}",
+                        operand.type_name()
+                    )));
+                };
+                let after = Duration::from_millis(u64::try_from(millis).unwrap_or(0));
+                let runtime = self.host.context.runtime();
+                let deadline = Deadline::open(self.host.nodes.innermost(), runtime.clock(), after);
+                self.host.nodes.push(deadline.node().clone());
+                self.regions.push(Open::Deadline(deadline, outside));
+                Value::Nil
+            }
+            Region::Mutex => return self.enter_mutex(),
+        };
+        self.vm.resume(Resume::Value(handle));
+        Ok(())
+    }
+
+    fn enter_mutex(&mut self) -> Result<(), Fault> {
+        let lock = &self.host.run.tasks.mutex;
+        let held = || deadlock("mutex: this task holds the mutex already");
+        match lock.try_acquire() {
+            Ok(Some(guard)) => {
+                self.regions.push(Open::Mutex { _guard: Some(guard) });
+                self.vm.resume(Resume::Value(Value::Nil));
+            }
+            Err(_) => return Err(held()),
+            Ok(None) => {
+                let acquire = lock.acquire();
+                let slot = self.host.run.clone();
+                // The guard comes through the value of the wait, as the region is entered only then.
+                let future = async move {
+                    let guard = acquire.await.map_err(|_| held())?;
+                    drop(slot);
+                    Ok(Value::Handle(Handle::new(GuardObject(parking_lot::Mutex::new(Some(guard))))))
+                };
+                self.wait(Wait::new("mutex", future).on(Value::from("the mutex")));
+            }
+        }
+        Ok(())
+    }
+
+    /// A mutex that had to be waited for is entered.
+    fn entered(&mut self, value: Value) -> Value {
+        if let Value::Handle(handle) = &value
+            && let Some(object) = handle.downcast::<GuardObject>()
+        {
+            self.regions.push(Open::Mutex { _guard: object.0.lock().take() });
+            return Value::Nil;
+        }
+        value
+    }
+
+    fn leave(&mut self, outcome: Leaving) {
+        match self.regions.last() {
+            Some(Open::Mutex { .. }) | None => {
+                self.regions.pop();
+                self.vm.resume(Resume::Left);
+            }
+            Some(Open::Deadline(deadline, outside)) => {
+                let own = self.host.nodes.outermost_cancelled().is_some_and(|(depth, _)| depth == *outside);
+                let expired = matches!(&outcome, Leaving::Failed(fault) if matches!(fault.kind(), FaultKind::Deadline));
+                if expired && own && deadline.is_cancelled() {
+                    self.doing = Doing::Leaving(outcome);
+                } else {
+                    self.left(Resume::Left);
+                }
+            }
+            Some(Open::Scope(scope, outside)) => {
+                if let Leaving::Failed(fault) = &outcome {
+                    let own = self.host.nodes.outermost_cancelled().is_none_or(|(depth, _)| depth > *outside);
+                    if !fault.is_cancelled() || (own && !scope.node().is_cancelled()) {
+                        scope.fail(TaskFault(fault.clone()));
+                    }
+                }
+                self.doing = Doing::Leaving(outcome);
+            }
+        }
+    }
+
+    /// The innermost region is left.
+    fn left(&mut self, resume: Resume) {
+        let outside = match self.regions.pop() {
+            Some(Open::Scope(_, outside) | Open::Deadline(_, outside)) => outside,
+            Some(Open::Mutex { .. }) | None => self.host.nodes.depth(),
+        };
+        self.host.nodes.close_to(outside);
+        if self.delivered.is_some_and(|depth| depth >= outside) {
+            self.delivered = None;
+        }
+        self.vm.resume(resume);
+        self.doing = Doing::Running;
+    }
+
+    fn poll_leaving(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Doing::Leaving(outcome) = &self.doing else { return Poll::Ready(()) };
+        let outcome = outcome.clone();
+        let resume = match self.regions.last_mut() {
+            Some(Open::Scope(scope, outside)) => {
+                let Poll::Ready(closed) = scope.poll_close(cx) else { return Poll::Pending };
+                let from_outside =
+                    self.host.nodes.outermost_cancelled().is_some_and(|(depth, _)| depth < *outside);
+                let interrupted = scope.node().is_cancelled() && !from_outside;
+                match (closed, outcome) {
+                    (Err(failure), _) => Resume::Fault(failure.0),
+                    (Ok(()), Leaving::Failed(fault)) if fault.is_cancelled() && interrupted => {
+                        Resume::Absorbed(Value::Nil)
+                    }
+                    (Ok(()), _) => Resume::Left,
+                }
+            }
+            Some(Open::Deadline(deadline, _)) => {
+                let mut drained = deadline.node().drained();
+                if Pin::new(&mut drained).poll(cx).is_pending() {
+                    return Poll::Pending;
+                }
+                Resume::Fault(Fault::thrown("Deadline exceeded"))
+            }
+            Some(Open::Mutex { .. }) | None => Resume::Left,
+        };
+        self.left(resume);
+        Poll::Ready(())
+    }
+
+    fn select(&mut self, channels: &[Value], timeout: &Value, default: bool) -> Result<(), Fault> {
+        let time = match timeout {
+            Value::Unset if default => Some(Duration::ZERO),
+            Value::Unset => None,
+            value if value.as_millis().is_some() => {
+                let millis = value.as_millis().unwrap_or(0);
+                Some(Duration::from_millis(u64::try_from(millis).unwrap_or(0)))
+            }
+            other => {
+                return Err(Fault::type_error(format!(
+                    "select: timeout must be a duration or int milliseconds, got {}",
+                    other.type_name()
+                )));
+            }
+        };
+        match selected("select", channels, time, self.host.run.clone())? {
+            madrigal_vm::Outcome::Value(pair) => self.vm.resume(Resume::Value(pair)),
+            madrigal_vm::Outcome::Effect(Effect::Wait(wait)) => self.wait(wait),
+            madrigal_vm::Outcome::Effect(_) => self.vm.resume(Resume::Value(Value::Nil)),
+        }
+        Ok(())
+    }
+
+    /// The next item of an iterable handle.
+    fn next(&mut self, source: Value) {
+        if let Some(channel) = channel_of(&source) {
+            match channel.try_receive() {
+                Ok(value) => self.vm.resume(Resume::Value(value)),
+                Err(TryReceiveError::Closed) => self.vm.resume(Resume::Value(Value::Unset)),
+                Err(TryReceiveError::Empty) => {
+                    let receiving = channel.receive();
+                    let future = async move { Ok(receiving.await.unwrap_or(Value::Unset)) };
+                    self.wait(Wait::new("receive", future).on(source));
+                }
+            }
+            return;
+        }
+        if let Some(wait) = StreamObject::next(&source) {
+            return self.wait(wait);
+        }
+        match madrigal_stdlib::tcp::next(&self.host.run, &source) {
+            Some(wait) => self.wait(wait),
+            None => self.vm.resume(Resume::Value(Value::Unset)),
+        }
+    }
+
+    fn poll_waiting(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if let Some((depth, fault)) = self.delivery() {
+            self.delivered = Some(depth);
+            self.doing = Doing::Running;
+            self.vm.interrupt(fault);
+            return Poll::Ready(());
+        }
+        let Doing::Waiting(future, what, on) = &mut self.doing else { return Poll::Ready(()) };
+        match future.as_mut().poll(cx) {
+            Poll::Pending => {
+                let on = on.clone().map(|it| Arc::new(Described(it)) as Arc<dyn Describe>);
+                let what = *what;
+                self.publish(what, on);
+                Poll::Pending
+            }
+            Poll::Ready(result) => {
+                self.doing = Doing::Running;
+                match result {
+                    Ok(value) => {
+                        let value = self.entered(value);
+                        self.vm.resume(Resume::Value(value));
+                    }
+                    Err(fault) => self.vm.resume(Resume::Fault(fault)),
+                }
+                Poll::Ready(())
+            }
+        }
+    }
+
+    fn poll_fan(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Doing::Fan(fan) = &mut self.doing else { return Poll::Ready(()) };
+        match fan.poll(cx) {
+            Poll::Pending => {
+                self.publish("parallel", None);
+                Poll::Pending
+            }
+            Poll::Ready(result) => {
+                self.doing = Doing::Running;
+                match (result, self.delivery()) {
+                    (Ok(value), _) => self.vm.resume(Resume::Value(value)),
+                    (Err(fault), Some((depth, delivered))) if fault.is_cancelled() => {
+                        self.delivered = Some(depth);
+                        self.vm.interrupt(delivered);
+                    }
+                    (Err(fault), _) => self.vm.resume(Resume::Fault(fault)),
+                }
+                Poll::Ready(())
+            }
+        }
+    }
+
+    /// Tells reports what the task waits for, and where. Output is out before the wait.
+    fn publish(&self, what: &'static str, on: Option<Arc<dyn Describe>>) {
+        self.host.run.stdout.flush();
+        let location = self.vm.site().map(|(module, (start, _))| (module, start));
+        self.host.context.set_waiting(Waiting { what, on, location });
+    }
+
+    fn poll_ending(&mut self, cx: &mut Context<'_>) -> Poll<Outcome<Value, TaskFault>> {
+        let closed = match &mut self.body {
+            None => Ok(()),
+            Some(scope) => match scope.poll_close(cx) {
+                Poll::Ready(closed) => closed,
+                Poll::Pending => {
+                    self.publish("its tasks", None);
+                    return Poll::Pending;
+                }
+            },
+        };
+        self.host.run.stdout.flush();
+        let Doing::Ending(ended) = &mut self.doing else { return Poll::Pending };
+        Poll::Ready(match (ended.take(), closed) {
+            (Some(Err(fault)), _) if fault.is_cancelled() && self.host.context.is_cancelled() => {
+                let reason = self.host.context.cancel_reason();
+                Outcome::Cancelled(reason.unwrap_or_else(|| CancelReason::new(CancelKind::Cancel, "")))
+            }
+            (_, Err(failure)) => self.failed(failure.0),
+            (Some(Err(fault)), Ok(())) => self.failed(fault),
+            (Some(Ok(value)), Ok(())) => Outcome::Ok(value),
+            (None, Ok(())) => Outcome::Ok(Value::Nil),
+        })
+    }
+
+    fn failed(&self, fault: Fault) -> Outcome<Value, TaskFault> {
+        if self.background {
+            let text = crate::report::uncaught(&fault, self.vm.program());
+            self.host.run.stdout.flush();
+            self.host.run.stderr.write(|out| out.extend_from_slice(text.as_bytes()));
+            self.host.run.stderr.flush();
+        }
+        Outcome::Failed(TaskFault(fault))
+    }
+}
+
+/// A mutex guard on its way from the wait to the region.
+struct GuardObject(parking_lot::Mutex<Option<LockGuard>>);
+
+impl madrigal_vm::HandleObject for GuardObject {
+    fn type_name(&self) -> &'static str {
+        "guard"
+    }
+
+    fn display(&self) -> String {
+        "<guard>".to_owned()
+    }
+
+    fn identity(&self) -> Option<u64> {
+        None
+    }
+}
+
+impl Future for ScriptTask {
+    type Output = Outcome<Value, TaskFault>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let task = &mut *self;
+        loop {
+            let polled = match &task.doing {
+                Doing::Running => {
+                    if task.run() {
+                        task.host.run.stdout.flush();
+                        cx.waker().wake_by_ref();
+                        return Poll::Pending;
+                    }
+                    Poll::Ready(())
+                }
+                Doing::Waiting(..) => task.poll_waiting(cx),
+                Doing::Fan(_) => task.poll_fan(cx),
+                Doing::Leaving(_) => {
+                    let polled = task.poll_leaving(cx);
+                    if polled.is_pending() {
+                        task.publish("the tasks of its block", None);
+                    }
+                    polled
+                }
+                Doing::Ending(_) => return task.poll_ending(cx),
+            };
+            if polled.is_pending() {
+                return Poll::Pending;
+            }
+        }
+    }
+}
+
+/// A task id as the path that error reports show: `root › parallel each[3] › spawn[1]`.
+fn task_path(id: &str) -> String {
+    let mut path = vec!["root".to_owned()];
+    let mut parts = id.split(':').skip(1).peekable();
+    while let Some(kind) = parts.next() {
+        let number = parts.next().unwrap_or_default();
+        let index = match kind {
+            "spawn" | "background" | "stream" => None,
+            _ => parts.next_if(|it| it.bytes().all(|byte| byte.is_ascii_digit())),
+        };
+        path.push(format!("{}[{}]", kind.replace('_', " "), index.unwrap_or(number)));
+    }
+    path.join(" › ")
+}
+
+/// The modes of a fan-out.
+pub(crate) fn fan_mode(mode: ParallelMode) -> (FanMode, &'static TaskKind) {
+    match mode {
+        ParallelMode::Count => (FanMode::FailFast, TaskKind::PARALLEL),
+        ParallelMode::Each => (FanMode::FailFast, TaskKind::PARALLEL_EACH),
+        ParallelMode::Settle => (FanMode::Settle, TaskKind::PARALLEL_SETTLE),
+        ParallelMode::Stream => (FanMode::Stream, TaskKind::PARALLEL_EACH_STREAM),
+    }
+}
+
+/// A child of a fan-out.
+pub(crate) fn fan_child(
+    seed: &Seed,
+    body: &Closure,
+    item: Value,
+    run: &Arc<Run>,
+    context: TaskContext,
+    values: &Dict,
+) -> ScriptTask {
+    ScriptTask::new(seed.task(body.clone(), &[item]), run.clone(), context, values.clone())
+}

@@ -1,0 +1,330 @@
+//! The engine: compiles a program, runs it to its end on a runtime of its own, reports what went wrong.
+
+use crate::driver::ScriptTask;
+use crate::loader::{self, Files};
+use crate::report;
+use madrigal_compiler::program::{self, Options as CompileOptions};
+use madrigal_runtime::{
+    CancelKind, CancelNode, CancelReason, Clock, ExecutorKind, Outcome, Runtime, RuntimeHandle, TaskKind, TaskSpec,
+};
+use madrigal_stdlib::host::{Output, Run, RunOptions};
+use madrigal_stdlib::{PRELUDE, TaskFault, TaskState};
+use madrigal_vm::builtin::Method;
+use madrigal_vm::{BuiltinTable, Dict, Program, Value, Vm};
+use parking_lot::Mutex;
+use std::fmt::Write;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// Where a program comes from.
+#[derive(Clone, Debug)]
+pub enum Source {
+    /// A file.
+    File(PathBuf),
+    /// Text with a name to show.
+    Text {
+        /// As shown in errors; imports start from its directory.
+        name: String,
+        /// The program.
+        text: String,
+    },
+}
+
+impl Source {
+    /// A file.
+    pub fn file(path: impl Into<PathBuf>) -> Source {
+        Source::File(path.into())
+    }
+
+    /// Text with a name to show.
+    pub fn text(name: impl Into<String>, text: impl Into<String>) -> Source {
+        Source::Text { name: name.into(), text: text.into() }
+    }
+
+    /// Name and text; the error is ready to be shown.
+    fn read(&self) -> Result<(String, String), Rejected> {
+        match self {
+            Source::Text { name, text } => Ok((name.clone(), text.clone())),
+            Source::File(path) => {
+                let shown = path.display().to_string();
+                let text = loader::read(path)
+                    .map_err(|reason| Rejected { rendered: format!("error: cannot read '{shown}': {reason}\n") })?;
+                Ok((shown, text))
+            }
+        }
+    }
+}
+
+/// What schedules the tasks of a run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Executor {
+    /// All cores, real parallelism.
+    #[default]
+    AllCores,
+    /// One thread and virtual time; every choice comes from the seed.
+    Simulated {
+        /// The seed.
+        seed: u64,
+    },
+}
+
+/// How a program is run.
+pub struct Options {
+    /// Threads that run tasks; as many as there are cores unless set.
+    pub workers: Option<usize>,
+    /// What schedules the tasks.
+    pub executor: Executor,
+    /// Program arguments.
+    pub argv: Vec<String>,
+    /// Where the program's output goes.
+    pub stdout: Output,
+    /// Where reports go.
+    pub stderr: Output,
+    /// Instructions (roughly) a task runs before others get a turn.
+    pub fuel: Option<u32>,
+    /// Whether time is virtual: it stands still while anything runs and jumps to the next timer otherwise.
+    pub virtual_time: bool,
+    /// Whether calls of unknown names are refused before anything runs.
+    pub check_calls: bool,
+    /// How others can interrupt the run.
+    pub interrupter: Interrupter,
+}
+
+impl Default for Options {
+    fn default() -> Options {
+        Options {
+            workers: None,
+            executor: Executor::AllCores,
+            argv: Vec::new(),
+            stdout: Output::stdout(),
+            stderr: Output::stderr(),
+            fuel: None,
+            virtual_time: false,
+            check_calls: true,
+            interrupter: Interrupter::default(),
+        }
+    }
+}
+
+/// How a run ended. Everything there was to say has been written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Finished {
+    /// Exit status.
+    pub status: i32,
+}
+
+/// A program that does not run.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{rendered}")]
+pub struct Rejected {
+    /// The diagnostics as shown to people, ending in a newline.
+    pub rendered: String,
+}
+
+/// Interrupts a run from outside. Clones are the same.
+#[derive(Clone, Default)]
+pub struct Interrupter(Arc<Mutex<Interrupted>>);
+
+#[derive(Default)]
+struct Interrupted {
+    running: Option<(CancelNode, RuntimeHandle, Arc<Program>)>,
+    /// The first signal.
+    signal: Option<&'static str>,
+}
+
+impl Interrupter {
+    /// Cancels the running program (reason `signal`) so that its cleanups run. Later calls change nothing.
+    pub fn interrupt(&self, signal: &'static str) {
+        let mut state = self.0.lock();
+        if state.signal.is_none() {
+            state.signal = Some(signal);
+            if let Some((node, ..)) = &state.running {
+                node.cancel(CancelReason::new(CancelKind::Signal, signal));
+            }
+        }
+    }
+
+    /// All live tasks, each before those beneath it, with what they wait for and where.
+    pub fn task_tree(&self) -> String {
+        let state = self.0.lock();
+        let Some((_, runtime, program)) = &state.running else { return "no task is running\n".to_owned() };
+        let mut text = String::new();
+        for info in runtime.task_tree() {
+            let _ = write!(text, "{}{} {}", "  ".repeat(info.depth), info.task.id(), info.status.as_str());
+            if let Some(waiting) = &info.waiting {
+                let _ = write!(text, ": {waiting}");
+                if let Some((module, offset)) = waiting.location
+                    && let Some(unit) = program.modules.get(module as usize)
+                {
+                    let _ = write!(text, " at {}:{}", unit.source.path, unit.source.line(offset));
+                }
+            }
+            text.push('\n');
+        }
+        text
+    }
+
+    fn status(&self) -> Option<i32> {
+        self.0.lock().signal.map(|signal| if signal == "SIGTERM" { 143 } else { 130 })
+    }
+
+    fn start(&self, node: CancelNode, runtime: RuntimeHandle, program: Arc<Program>) {
+        let mut state = self.0.lock();
+        if let Some(signal) = state.signal {
+            node.cancel(CancelReason::new(CancelKind::Signal, signal));
+        }
+        state.running = Some((node, runtime, program));
+    }
+
+    fn end(&self) {
+        self.0.lock().running = None;
+    }
+}
+
+/// Compiles and runs programs.
+#[derive(Clone)]
+pub struct Engine {
+    builtins: Arc<BuiltinTable>,
+}
+
+impl Default for Engine {
+    fn default() -> Engine {
+        Engine::new()
+    }
+}
+
+impl Engine {
+    /// An engine with the whole library.
+    pub fn new() -> Engine {
+        let mut table = BuiltinTable::new();
+        madrigal_vm::methods::register(&mut table);
+        madrigal_stdlib::register(&mut table);
+        install_prelude(&mut table);
+        Engine { builtins: Arc::new(table) }
+    }
+
+    fn compile(&self, source: &Source, check_calls: bool) -> Result<Program, Rejected> {
+        let (name, text) = source.read()?;
+        program::compile(&name, &text, &Files, self.builtins.clone(), CompileOptions { check_calls })
+            .map_err(|rejected| Rejected { rendered: report::rejected(&rejected) })
+    }
+
+    /// Reads, parses and resolves a program without running it.
+    pub fn check(&self, source: &Source) -> Result<(), Rejected> {
+        self.compile(source, true).map(drop)
+    }
+
+    /// The bytecode of a program and of what it imports, as text.
+    pub fn disassemble(&self, source: &Source) -> Result<String, Rejected> {
+        let program = self.compile(source, true)?;
+        Ok(madrigal_vm::bytecode::disassemble(program.modules[0].body.proto()))
+    }
+
+    /// Runs a program to its end. Whatever goes wrong is reported on `options.stderr`.
+    pub fn run(&self, source: &Source, options: Options) -> Finished {
+        match self.compile(source, options.check_calls) {
+            Ok(program) => execute(Arc::new(program), options),
+            Err(rejected) => {
+                say(&options.stderr, &rejected.rendered);
+                Finished { status: 1 }
+            }
+        }
+    }
+}
+
+fn say(stream: &Output, text: &str) {
+    stream.write(|out| out.extend_from_slice(text.as_bytes()));
+    stream.flush();
+}
+
+fn execute(program: Arc<Program>, options: Options) -> Finished {
+    let runtime = build_runtime(&options);
+    let mut tasks = TaskState::default();
+    if let Some(fuel) = options.fuel {
+        tasks.fuel = fuel.max(1);
+    }
+    let grace = tasks.grace;
+    let seed = match options.executor {
+        Executor::Simulated { seed } => Some(seed),
+        Executor::AllCores => None,
+    };
+    let run = Arc::new(Run::new(RunOptions {
+        stdout: options.stdout,
+        stderr: options.stderr,
+        argv: options.argv,
+        seed,
+        tasks,
+        surroundings: Arc::new(runtime.handle()),
+        ..RunOptions::default()
+    }));
+    let interrupter = options.interrupter;
+    let entry = program.modules[0].body.clone();
+    let ended = runtime.block_on_root::<Value, TaskFault, _>(TaskSpec::new(TaskKind::ROOT).with_grace(grace), |context| {
+        interrupter.start(context.run_node(), context.runtime(), program.clone());
+        let mut vm = Vm::new(program.clone(), entry, &[]);
+        vm.set_depth_max(run.tasks.depth_max);
+        ScriptTask::new(vm, run.clone(), context, Dict::new())
+    });
+    interrupter.end();
+    run.stdout.flush();
+    let status = conclude(ended, &run, &program, &interrupter);
+    run.stdout.flush();
+    Finished { status }
+}
+
+fn build_runtime(options: &Options) -> Runtime {
+    let mut builder = Runtime::builder();
+    if let Some(workers) = options.workers {
+        builder = builder.workers(workers.max(1));
+    }
+    if let Executor::Simulated { seed } = options.executor {
+        builder = builder.executor(ExecutorKind::Simulated).seed(seed);
+    } else if options.virtual_time {
+        builder = builder.clock(Clock::virtual_at(0));
+    }
+    builder.build()
+}
+
+/// Says what there is to say about the end of a run; the exit status.
+fn conclude(
+    ended: Result<Outcome<Value, TaskFault>, madrigal_runtime::DeadlockReport>,
+    run: &Run,
+    program: &Program,
+    interrupter: &Interrupter,
+) -> i32 {
+    let asked = run.tasks.exit.lock().map(|status| status.clamp(0, 255) as i32);
+    match ended {
+        Err(deadlock) => {
+            say(&run.stderr, &report::deadlock(&deadlock, program));
+            1
+        }
+        Ok(Outcome::Failed(failure)) => {
+            say(&run.stderr, &report::uncaught(&failure.0, program));
+            asked.or_else(|| interrupter.status()).unwrap_or(1)
+        }
+        Ok(Outcome::Cancelled(_)) => asked.or_else(|| interrupter.status()).unwrap_or(1),
+        Ok(Outcome::Ok(value)) => asked.or_else(|| interrupter.status()).unwrap_or_else(|| {
+            let (status, text) = report::status_of(&value);
+            if let Some(text) = text {
+                say(&run.stderr, &text);
+            }
+            status
+        }),
+    }
+}
+
+/// Compiles the prelude and enters its functions in the table, by the convention of their names.
+fn install_prelude(table: &mut BuiltinTable) {
+    let functions = program::compile_functions(PRELUDE, table)
+        .unwrap_or_else(|rejected| panic!("the prelude compiles: {}", report::rejected(&rejected)));
+    for (name, function) in functions {
+        // The same name as a piece of the prelude's text, which lives as long as the program.
+        let declared = PRELUDE.find(&format!("fn {name}(")).expect("functions are declared in the text") + "fn ".len();
+        let name: &'static str = &PRELUDE[declared..declared + name.len()];
+        match name.split_once('_') {
+            Some(("function", name)) => table.add_script(name, function),
+            Some((owner, method)) => table.add_method(owner, method, Method::Script(function)),
+            None => {}
+        }
+    }
+}

@@ -1,0 +1,254 @@
+//! `parallel` in all its forms: items of the source become children of a fan-out of the runtime.
+
+use crate::driver::{fan_child, fan_mode};
+use madrigal_runtime::{Channel, FanOptions, FanOut, OnCancel, Outcome, Receive};
+use madrigal_stdlib::concurrency::channel_of;
+use madrigal_stdlib::task::value_of;
+use madrigal_stdlib::{Run, TaskFault, TaskHost};
+use madrigal_vm::{Closure, Dict, Fault, HandleObject, List, ParallelMode, Seed, Value, Wait};
+use parking_lot::Mutex;
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+/// How many children are started before they get a turn.
+const BATCH: usize = 256;
+
+/// A `parallel` statement under way.
+pub(crate) struct Fan {
+    fan: FanOut<Value, TaskFault>,
+    mode: ParallelMode,
+    /// `None` once the source has ended.
+    items: Option<Items>,
+    /// An item that came while there was no room for it.
+    seed: Seed,
+    body: Closure,
+    run: Arc<Run>,
+    values: Dict,
+}
+
+/// Where items come from.
+enum Items {
+    Ints { next: i64, last: i64 },
+    List(List, usize),
+    Dict(Dict, usize),
+    Channel(Channel<Value>, Option<Pin<Box<Receive<Value>>>>),
+    Empty,
+}
+
+impl Items {
+    fn of_count(source: &Value) -> Result<Items, Fault> {
+        match source.as_int() {
+            Some(count) if count > 0 => Ok(Items::Ints { next: 0, last: count - 1 }),
+            Some(_) => Ok(Items::Empty),
+            None => Err(Fault::type_error(format!("parallel: expected an int, got {}", source.type_name()))),
+        }
+    }
+
+    fn of(source: Value) -> Result<Items, Fault> {
+        if let Some(channel) = channel_of(&source) {
+            return Ok(Items::Channel(channel.clone(), None));
+        }
+        match source {
+            Value::List(items) => Ok(Items::List(items, 0)),
+            Value::Dict(entries) => Ok(Items::Dict(entries, 0)),
+            Value::Range(range) => Ok(match range.last() {
+                Some(last) => Items::Ints { next: range.start(), last },
+                None => Items::Empty,
+            }),
+            other => Err(Fault::type_error(format!("parallel: value of type {} is not iterable", other.type_name()))),
+        }
+    }
+
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Value>> {
+        Poll::Ready(match self {
+            Items::Empty => None,
+            Items::Ints { next, last } => {
+                let item = Value::Int(*next);
+                if *next == *last {
+                    *self = Items::Empty;
+                } else {
+                    *next += 1;
+                }
+                Some(item)
+            }
+            Items::List(items, at) => {
+                *at += 1;
+                items.get(*at - 1).cloned()
+            }
+            Items::Dict(entries, at) => {
+                *at += 1;
+                entries
+                    .nth(*at - 1)
+                    .map(|(key, value)| Value::dict([("key", Value::from(key.clone())), ("value", value.clone())]))
+            }
+            Items::Channel(channel, receiving) => {
+                let waiting = receiving.get_or_insert_with(|| Box::pin(channel.receive()));
+                let polled = waiting.as_mut().poll(cx);
+                if polled.is_ready() {
+                    *receiving = None;
+                }
+                return polled;
+            }
+        })
+    }
+}
+
+/// The cap as written: none when it is zero, negative or nil.
+fn limit(cap: &Value) -> Result<Option<usize>, Fault> {
+    match (cap, cap.as_int()) {
+        (Value::Nil, _) => Ok(None),
+        (_, Some(cap)) => Ok(usize::try_from(cap).ok().filter(|it| *it > 0)),
+        (other, None) => {
+            Err(Fault::thrown(format!("parallel max_concurrent must be an int; got {}", other.type_name())))
+        }
+    }
+}
+
+impl Fan {
+    pub fn open(
+        host: &TaskHost,
+        seed: Seed,
+        mode: ParallelMode,
+        source: Value,
+        body: Closure,
+        max_concurrent: &Value,
+    ) -> Result<Fan, Fault> {
+        let items = if mode == ParallelMode::Count { Items::of_count(&source)? } else { Items::of(source)? };
+        let (fan_mode, kind) = fan_mode(mode);
+        let options = FanOptions {
+            kind,
+            mode: fan_mode,
+            limit: limit(max_concurrent)?,
+            on_cancel: OnCancel::Grace(host.run.tasks.grace),
+        };
+        Ok(Fan {
+            fan: FanOut::open(&host.context, host.nodes.innermost(), &options),
+            mode,
+            items: Some(items),
+            seed,
+            body,
+            run: host.run.clone(),
+            values: host.values.clone(),
+        })
+    }
+
+    /// Starts children while there is room and the source has items.
+    fn start(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        for _ in 0..BATCH {
+            let Some(items) = &mut self.items else { return Poll::Ready(()) };
+            match self.fan.poll_room(cx) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(false) => self.items = None,
+                Poll::Ready(true) => match items.poll_next(cx) {
+                    Poll::Pending => return Poll::Pending,
+                    Poll::Ready(None) => self.items = None,
+                    Poll::Ready(Some(item)) => {
+                        let (seed, body, run, values) = (&self.seed, &self.body, &self.run, &self.values);
+                        self.fan.start(|_, context| fan_child(seed, body, item, run, context, values));
+                    }
+                },
+            }
+        }
+        // The children started so far run before more are made.
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    /// The value of the statement.
+    pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Value, Fault>> {
+        if self.start(cx).is_pending() {
+            return Poll::Pending;
+        }
+        if self.mode != ParallelMode::Settle {
+            return self.fan.poll_values(cx).map(|values| values.map(Value::list).map_err(|failure| failure.0));
+        }
+        match self.fan.poll_outcomes(cx) {
+            Poll::Pending => Poll::Pending,
+            Poll::Ready(Err(failure)) => Poll::Ready(Err(failure.0)),
+            Poll::Ready(Ok(outcomes)) => Poll::Ready(self.settle(outcomes)),
+        }
+    }
+
+    fn settle(&self, outcomes: Vec<Outcome<Value, TaskFault>>) -> Result<Value, Fault> {
+        if self.fan.node().is_cancelled() {
+            return Err(Fault::cancelled("the task is being cancelled"));
+        }
+        let total = outcomes.len();
+        let results: Vec<Value> = outcomes
+            .into_iter()
+            .map(|outcome| match value_of(outcome) {
+                Ok(value) => Value::ok(value),
+                Err(fault) => Value::err(fault.caught()),
+            })
+            .collect();
+        let failed = results.iter().filter(|it| matches!(it, Value::Enum(it) if it.variant() == "Err")).count();
+        Ok(Value::dict([
+            ("failed", Value::from(failed)),
+            ("results", Value::list(results)),
+            ("succeeded", Value::from(total - failed)),
+        ]))
+    }
+
+    /// Streaming: the next value in completion order, `Unset` at the end.
+    fn poll_item(&mut self, cx: &mut Context<'_>) -> Poll<Result<Value, Fault>> {
+        let starting = self.start(cx).is_pending();
+        match self.fan.poll_next(cx) {
+            Poll::Ready(Some((_, outcome))) => Poll::Ready(value_of(outcome)),
+            Poll::Ready(None) if starting => Poll::Pending,
+            Poll::Ready(None) => Poll::Ready(Ok(Value::Unset)),
+            Poll::Pending => Poll::Pending,
+        }
+    }
+}
+
+/// `parallel each .. as stream` as a value.
+pub(crate) struct StreamObject(Mutex<Option<Fan>>);
+
+impl StreamObject {
+    pub fn new(fan: Fan) -> StreamObject {
+        StreamObject(Mutex::new(Some(fan)))
+    }
+
+    /// The wait for the next item, when `source` is such a stream.
+    pub fn next(source: &Value) -> Option<Wait> {
+        let Value::Handle(handle) = source else { return None };
+        handle.downcast::<StreamObject>()?;
+        let handle = handle.clone();
+        Some(Wait::new(
+            "the next item of a stream",
+            poll_fn(move |cx| {
+                let Some(stream) = handle.downcast::<StreamObject>() else { return Poll::Ready(Ok(Value::Unset)) };
+                let mut fan = stream.0.lock();
+                let polled = match fan.as_mut() {
+                    None => Poll::Ready(Ok(Value::Unset)),
+                    Some(fan) => fan.poll_item(cx),
+                };
+                // A failure or the end ends the stream; what is left is cancelled.
+                if matches!(&polled, Poll::Ready(Err(_) | Ok(Value::Unset))) {
+                    *fan = None;
+                }
+                polled
+            }),
+        ))
+    }
+}
+
+impl HandleObject for StreamObject {
+    fn type_name(&self) -> &'static str {
+        "stream"
+    }
+
+    fn display(&self) -> String {
+        if self.0.lock().is_some() { "<stream>".to_owned() } else { "<stream (done)>".to_owned() }
+    }
+
+    fn identity(&self) -> Option<u64> {
+        None
+    }
+
+    fn is_iterable(&self) -> bool {
+        true
+    }
+}
