@@ -9,7 +9,7 @@ use std::pin::Pin;
 use std::sync::{Arc, OnceLock, Weak};
 use std::task::{Context, Poll, Waker};
 
-use parking_lot::Mutex;
+use parking_lot::{MappedMutexGuard, Mutex, MutexGuard};
 
 use crate::task::{AnyTask, TaskRef};
 
@@ -123,7 +123,8 @@ struct NestedNode {
 pub(crate) struct NodeCore {
     reason: OnceLock<Arc<CancelReason>>,
     link: Mutex<Option<Link>>,
-    children: Mutex<Children>,
+    /// Made with the first child: most tasks never have one.
+    children: Mutex<Option<Box<Children>>>,
 }
 
 /// The way up. Strong: what is beneath keeps the chain to the root alive, so a cancel at the root reaches everyone.
@@ -188,17 +189,40 @@ impl NodeCore {
         self.reason.get().is_some()
     }
 
+    /// What is beneath, locked; for where something is, or is about to be.
+    fn children(&self) -> MappedMutexGuard<'_, Children> {
+        MutexGuard::map(self.children.lock(), |children| {
+            &mut **children.get_or_insert_default()
+        })
+    }
+
+    /// Everything beneath. Only moved here, never dropped under the lock: the last clone of a nested node takes it.
+    fn collect_children(
+        children: &Option<Box<Children>>,
+    ) -> impl DoubleEndedIterator<Item = CancelNode> {
+        children
+            .iter()
+            .flat_map(|children| &children.entries)
+            .filter_map(|entry| match entry {
+                Entry::Taken(child) => child.upgrade(),
+                Entry::Free(_) => None,
+            })
+    }
+
     /// Whether no task lives beneath.
     pub(crate) fn is_drained(&self) -> bool {
-        self.children.lock().live == 0
+        self.children
+            .lock()
+            .as_ref()
+            .is_none_or(|children| children.live == 0)
     }
 
     /// As `is_drained`; when tasks still live beneath, `waker` is woken once none does.
     pub(crate) fn poll_drained(&self, waker: &Waker) -> Poll<()> {
         let mut children = self.children.lock();
-        if children.live == 0 {
+        let Some(children) = children.as_mut().filter(|children| children.live > 0) else {
             return Poll::Ready(());
-        }
+        };
         children.drained = Some(waker.clone());
         Poll::Pending
     }
@@ -211,7 +235,7 @@ impl NodeCore {
             && let Some(link) = &*self.link.lock()
         {
             let parent = link.parent.core();
-            parent.gained(&mut parent.children.lock(), link.parent.is_task());
+            parent.gained(&mut parent.children(), link.parent.is_task());
         }
     }
 
@@ -224,7 +248,7 @@ impl NodeCore {
         wakers.extend(children.drained.take());
         if !is_task && let Some(link) = &*self.link.lock() {
             let parent = link.parent.core();
-            parent.lost(&mut parent.children.lock(), link.parent.is_task(), wakers);
+            parent.lost(&mut parent.children(), link.parent.is_task(), wakers);
         }
     }
 
@@ -236,7 +260,7 @@ impl NodeCore {
         let mut wakers = Vec::new();
         {
             let parent = link.parent.core();
-            let mut children = parent.children.lock();
+            let mut children = parent.children();
             parent.lost(&mut children, link.parent.is_task(), &mut wakers);
             children.remove(link.key);
         }
@@ -249,7 +273,7 @@ impl NestedNode {
         let Some(link) = self.core.link.lock().take() else {
             return;
         };
-        link.parent.core().children.lock().remove(link.key);
+        link.parent.core().children().remove(link.key);
     }
 }
 
@@ -285,7 +309,7 @@ impl CancelNode {
             shielded,
         });
         if let Some(parent) = parent {
-            let mut children = parent.core().children.lock();
+            let mut children = parent.core().children();
             let key = children.insert(WeakNode::Nested(Arc::downgrade(&node)));
             *node.core.link.lock() = Some(Link {
                 parent: parent.clone(),
@@ -305,7 +329,7 @@ impl CancelNode {
     /// Puts a new task beneath this node; born cancelled when the node is.
     pub(crate) fn attach_task(&self, task: &Arc<AnyTask>) {
         let core = self.core();
-        let mut children = core.children.lock();
+        let mut children = core.children();
         let key = children.insert(WeakNode::Task(Arc::downgrade(task)));
         core.gained(&mut children, self.is_task());
         let child = &task.header.node;
@@ -388,16 +412,7 @@ impl CancelNode {
                 if core.reason.set(reason.clone()).is_err() {
                     continue;
                 }
-                let below = children
-                    .entries
-                    .iter()
-                    .rev()
-                    .filter_map(|entry| match entry {
-                        Entry::Taken(child) => child.upgrade(),
-                        Entry::Free(_) => None,
-                    });
-                // Only moved here, not dropped: the last clone of a nested node takes this very lock.
-                to_visit.extend(below);
+                to_visit.extend(NodeCore::collect_children(&children).rev());
             }
             to_wake.push(node);
         }
@@ -420,12 +435,7 @@ impl CancelNode {
     }
 
     fn children(&self) -> Vec<CancelNode> {
-        let children = self.core().children.lock();
-        let taken = children.entries.iter().filter_map(|entry| match entry {
-            Entry::Taken(child) => child.upgrade(),
-            Entry::Free(_) => None,
-        });
-        taken.collect()
+        NodeCore::collect_children(&self.core().children.lock()).collect()
     }
 
     /// Waits until no task lives beneath this node. One waiter at a time; dropping the future has no effect.
@@ -460,14 +470,9 @@ impl CancelNode {
             };
             let children = node.core().children.lock();
             to_visit.extend(
-                children
-                    .entries
-                    .iter()
+                NodeCore::collect_children(&children)
                     .rev()
-                    .filter_map(|entry| match entry {
-                        Entry::Taken(child) => child.upgrade().map(|child| (below, child)),
-                        Entry::Free(_) => None,
-                    }),
+                    .map(|child| (below, child)),
             );
         }
         found

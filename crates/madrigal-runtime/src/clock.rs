@@ -183,6 +183,19 @@ impl Clock {
         key
     }
 
+    /// Has an armed timer wake `waker`. `false`: it is not armed any more.
+    fn rearm(&self, key: TimerKey, waker: &Waker) -> bool {
+        let mut state = self.0.state.lock();
+        let known = state.timers.waker_mut(key);
+        // The old one is dropped unlocked: it may be the last to know its task.
+        let old = known.map(|known| match known.will_wake(waker) {
+            true => None,
+            false => Some(std::mem::replace(known, waker.clone())),
+        });
+        drop(state);
+        old.is_some()
+    }
+
     fn disarm(&self, key: TimerKey) {
         let (removed, idle) = {
             let mut state = self.0.state.lock();
@@ -361,7 +374,7 @@ impl Drop for ArmedTimer {
 pub struct Timer {
     clock: Clock,
     deadline_ns: u64,
-    armed: Option<(TimerKey, Waker)>,
+    armed: Option<TimerKey>,
 }
 
 impl Timer {
@@ -400,16 +413,15 @@ impl Timer {
             self.disarm();
             return Poll::Ready(());
         }
-        let stale = self
+        if !self
             .armed
-            .as_ref()
-            .is_none_or(|(_, waker)| !waker.will_wake(cx.waker()));
-        if stale {
-            self.disarm();
-            let key = self
-                .clock
-                .arm(self.deadline_ns, order, Action::Wake(cx.waker().clone()));
-            self.armed = Some((key, cx.waker().clone()));
+            .is_some_and(|key| self.clock.rearm(key, cx.waker()))
+        {
+            self.armed = Some(self.clock.arm(
+                self.deadline_ns,
+                order,
+                Action::Wake(cx.waker().clone()),
+            ));
         }
         crate::frame::note_wait(crate::WaitKind::Sleep);
         Poll::Pending
@@ -417,12 +429,11 @@ impl Timer {
 
     fn fired(&self) -> bool {
         self.armed
-            .as_ref()
-            .is_some_and(|(key, _)| !self.clock.0.state.lock().timers.contains(*key))
+            .is_some_and(|key| !self.clock.0.state.lock().timers.contains(key))
     }
 
     fn disarm(&mut self) {
-        if let Some((key, _)) = self.armed.take() {
+        if let Some(key) = self.armed.take() {
             self.clock.disarm(key);
         }
     }

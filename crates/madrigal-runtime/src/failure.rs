@@ -17,7 +17,10 @@ pub trait Failure: Clone + Send + Sync + 'static {
 
 /// The [`Failure`] for programs that have no error type of their own.
 #[derive(Clone, Debug)]
-pub struct TaskError {
+pub struct TaskError(Box<Content>);
+
+#[derive(Clone, Debug)]
+struct Content {
     cause: Cause,
     suppressed: Vec<TaskError>,
 }
@@ -36,15 +39,15 @@ impl TaskError {
     }
 
     fn caused_by(cause: Cause) -> TaskError {
-        TaskError {
+        TaskError(Box::new(Content {
             cause,
             suppressed: Vec::new(),
-        }
+        }))
     }
 
     /// The reason, when this stands for a cancellation.
     pub fn cancel_reason(&self) -> Option<&Arc<CancelReason>> {
-        match &self.cause {
+        match &self.0.cause {
             Cause::Cancelled(reason) => Some(reason),
             Cause::Message(_) | Cause::Panic(_) => None,
         }
@@ -52,18 +55,18 @@ impl TaskError {
 
     /// Whether this is a panic that was caught.
     pub fn is_panic(&self) -> bool {
-        matches!(self.cause, Cause::Panic(_))
+        matches!(self.0.cause, Cause::Panic(_))
     }
 
     /// Failures that came after this one, in time order.
     pub fn suppressed(&self) -> &[TaskError] {
-        &self.suppressed
+        &self.0.suppressed
     }
 }
 
 impl fmt::Display for TaskError {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.cause {
+        match &self.0.cause {
             Cause::Message(message) => out.write_str(message),
             Cause::Panic(message) => write!(out, "task panicked: {message}"),
             Cause::Cancelled(reason) => write!(out, "task cancelled: {reason}"),
@@ -83,7 +86,7 @@ impl Failure for TaskError {
     }
 
     fn attach_suppressed(&mut self, later: Self) {
-        self.suppressed.push(later);
+        self.0.suppressed.push(later);
     }
 }
 

@@ -27,9 +27,17 @@ struct ResultState<T, E> {
     scope: Option<Arc<ScopeShared<E>>>,
     outcome: Option<Outcome<T, E>>,
     /// Nearly every task is awaited once: the first waiter needs no allocation.
-    first: Option<(u32, Waker)>,
-    others: Vec<(u32, Waker)>,
-    next_key: u32,
+    first: Option<Waker>,
+    others: Option<Box<Others>>,
+}
+
+/// The key of the waiter in `ResultState::first`; all others have one of their own.
+const FIRST: u32 = 0;
+
+#[derive(Default)]
+struct Others {
+    waiting: Vec<(u32, Waker)>,
+    last_key: u32,
 }
 
 /// What a handle needs of a task of known types.
@@ -55,8 +63,7 @@ impl<T, E> SpawnSink<T, E> {
             scope,
             outcome: None,
             first: None,
-            others: Vec::new(),
-            next_key: 0,
+            others: None,
         };
         SpawnSink {
             result: Mutex::new(result),
@@ -76,12 +83,7 @@ impl<T: Send + 'static, E: Failure> Sink<T, E> for SpawnSink<T, E> {
                 _ => None,
             };
             result.outcome = Some(outcome);
-            (
-                scope,
-                failure,
-                result.first.take(),
-                std::mem::take(&mut result.others),
-            )
+            (scope, failure, result.first.take(), result.others.take())
         };
         // The failure is known to the scope before the task counts as ended; whoever waits is woken last.
         if let (Some(scope), Some(error)) = (&scope, failure) {
@@ -91,10 +93,11 @@ impl<T: Send + 'static, E: Failure> Sink<T, E> for SpawnSink<T, E> {
         if let Some(scope) = &scope {
             scope.task_ended();
         }
-        if let Some((_, waker)) = first {
+        if let Some(waker) = first {
             waker.wake();
         }
-        others.into_iter().for_each(|(_, waker)| waker.wake());
+        let others = others.into_iter().flat_map(|others| others.waiting);
+        others.for_each(|(_, waker)| waker.wake());
     }
 }
 
@@ -218,38 +221,44 @@ pub struct Ended<T, E> {
 
 impl<T, E> ResultState<T, E> {
     fn park(&mut self, key: Option<u32>, waker: &Waker) -> u32 {
-        let others = self.others.iter_mut();
-        let known = self
-            .first
-            .iter_mut()
-            .chain(others)
-            .find(|(waiting, _)| Some(*waiting) == key);
-        if let Some((key, old)) = known {
-            old.clone_from(waker);
-            return *key;
+        match (key, &mut self.first, &mut self.others) {
+            (Some(FIRST) | None, first, _) if key.is_some() || first.is_none() => {
+                *first = Some(waker.clone());
+                FIRST
+            }
+            (key, _, others) => others.get_or_insert_default().park(key, waker),
         }
-        let key = self.next_key;
-        self.next_key = self.next_key.wrapping_add(1);
-        match &self.first {
-            None => self.first = Some((key, waker.clone())),
-            Some(_) => self.others.push((key, waker.clone())),
-        }
-        key
     }
 
     fn leave(&mut self, key: u32) -> Option<Waker> {
-        if self
-            .first
-            .as_ref()
-            .is_some_and(|(waiting, _)| *waiting == key)
-        {
-            return self.first.take().map(|(_, waker)| waker);
+        match key {
+            FIRST => self.first.take(),
+            key => self.others.as_mut().and_then(|others| others.leave(key)),
         }
+    }
+}
+
+impl Others {
+    fn park(&mut self, key: Option<u32>, waker: &Waker) -> u32 {
+        if let Some((key, known)) = self
+            .waiting
+            .iter_mut()
+            .find(|(known, _)| Some(*known) == key)
+        {
+            known.clone_from(waker);
+            return *key;
+        }
+        self.last_key += 1;
+        self.waiting.push((self.last_key, waker.clone()));
+        self.last_key
+    }
+
+    fn leave(&mut self, key: u32) -> Option<Waker> {
         let place = self
-            .others
+            .waiting
             .iter()
             .position(|(waiting, _)| *waiting == key)?;
-        Some(self.others.remove(place).1)
+        Some(self.waiting.remove(place).1)
     }
 }
 

@@ -84,7 +84,7 @@ pub(crate) struct Identity {
     pub(crate) number: u32,
     pub(crate) index: u32,
     /// Replaces `kind:number` in the id.
-    pub(crate) label: Option<Arc<str>>,
+    pub(crate) label: Option<Arc<String>>,
 }
 
 /// What the tasks created by one task share.
@@ -117,7 +117,7 @@ impl Lineage {
     pub(crate) fn next_child(
         self: &Arc<Lineage>,
         kind: &'static TaskKind,
-        label: Option<Arc<str>>,
+        label: Option<Arc<String>>,
     ) -> Identity {
         Identity {
             creator: self.clone(),

@@ -223,7 +223,9 @@ impl Runtime {
         });
         let result = Arc::new(Mutex::new(None));
         let stall = runtime.executor.stall();
-        let label = spec.label.unwrap_or_else(|| Arc::from("task_root"));
+        let label = spec
+            .label
+            .unwrap_or_else(|| Arc::new("task_root".to_owned()));
         let birth = Birth {
             identity: Lineage::of_run(run.clone()).next_child(spec.kind, Some(label)),
             parent: run.node.clone(),

@@ -108,7 +108,7 @@ pub struct TaskSpec {
     /// How it is created.
     pub kind: &'static TaskKind,
     /// Replaces the kind and number in its id.
-    pub label: Option<Arc<str>>,
+    pub label: Option<Arc<String>>,
     /// Its failure concerns only whoever asks for it, never its scope.
     pub settled: bool,
     /// What its future may do once cancelled.
@@ -154,9 +154,9 @@ impl TaskSpec {
     }
 
     /// Gives it a name of its own in ids.
-    pub fn label(self, label: impl Into<Arc<str>>) -> TaskSpec {
+    pub fn label(self, label: impl Into<String>) -> TaskSpec {
         TaskSpec {
-            label: Some(label.into()),
+            label: Some(Arc::new(label.into())),
             ..self
         }
     }
@@ -186,9 +186,23 @@ pub(crate) struct TaskHeader {
     wait: AtomicU8,
     observed: AtomicBool,
     aborted: AtomicBool,
-    /// The executor's waker, from the first poll to the end.
-    waker: Mutex<Option<Waker>>,
-    waiting: Mutex<Option<Waiting>>,
+    parked: Mutex<Parked>,
+}
+
+#[derive(Default)]
+struct Parked {
+    /// The executor's, from the first poll to the end.
+    waker: Option<Waker>,
+    /// The box is made at the first wait that is published, and then kept.
+    waiting: Option<Box<Option<Waiting>>>,
+}
+
+impl Parked {
+    fn waiting(&self) -> Option<&Waiting> {
+        self.waiting
+            .as_ref()
+            .and_then(|waiting| Option::as_ref(waiting))
+    }
 }
 
 /// A task: the header and, behind it, whatever its types need. One allocation.
@@ -225,8 +239,7 @@ impl TaskHeader {
             wait: AtomicU8::new(0),
             observed: AtomicBool::new(false),
             aborted: AtomicBool::new(false),
-            waker: Mutex::new(None),
-            waiting: Mutex::new(None),
+            parked: Mutex::default(),
         }
     }
 
@@ -245,7 +258,7 @@ impl TaskHeader {
 
     /// Has the executor poll the task. A task not yet polled needs no waking.
     pub(crate) fn wake(&self) {
-        let waker = self.waker.lock().clone();
+        let waker = self.parked.lock().waker.clone();
         if let Some(waker) = waker {
             waker.wake();
         }
@@ -275,15 +288,20 @@ impl TaskHeader {
     /// Marks the end and leaves the tree.
     pub(crate) fn finish(&self, task: &Arc<AnyTask>, state: u8) {
         self.state.store(state, Ordering::Release);
-        let waker = self.waker.lock().take();
-        drop(waker);
-        self.clear_waiting();
+        // Dropped unlocked: the waker may own the executor's part of the task.
+        let parked = std::mem::take(&mut *self.parked.lock());
+        drop(parked);
         self.emit(|task| Event::Ended(task), task);
         self.node.detach_task();
     }
 
     fn clear_waiting(&self) {
-        let waiting = self.waiting.lock().take();
+        let waiting = self
+            .parked
+            .lock()
+            .waiting
+            .as_mut()
+            .and_then(|waiting| waiting.take());
         drop(waiting);
     }
 
@@ -299,7 +317,7 @@ impl TaskHeader {
     }
 
     fn is_waiting(&self) -> bool {
-        self.wait.load(Ordering::Relaxed) != 0 || self.waiting.lock().is_some()
+        self.wait.load(Ordering::Relaxed) != 0 || self.parked.lock().waiting().is_some()
     }
 }
 
@@ -362,7 +380,7 @@ where
         let mut run = self.run.lock();
         if !run.started {
             run.started = true;
-            *header.waker.lock() = Some(cx.waker().clone());
+            header.parked.lock().waker = Some(cx.waker().clone());
             // After the waker is in place: a cancel from here on either is seen below or wakes us.
             if let Some(reason) = header.node.reason() {
                 run.end_future(Outcome::Cancelled(reason.clone()));
@@ -595,7 +613,7 @@ impl TaskRef {
         if header.state.load(Ordering::Acquire) != PARKED {
             return None;
         }
-        let published = header.waiting.lock().clone();
+        let published = header.parked.lock().waiting().cloned();
         published.or_else(
             || match WaitKind::from_u8(header.wait.load(Ordering::Relaxed)) {
                 WaitKind::Unknown => None,
@@ -737,7 +755,10 @@ impl TaskContext {
     ///
     /// This is for people. Whether the wait can be ended from outside is known from the future that waits.
     pub fn set_waiting(&self, waiting: Waiting) {
-        let previous = self.task.0.header.waiting.lock().replace(waiting);
+        let previous = {
+            let mut parked = self.task.0.header.parked.lock();
+            parked.waiting.get_or_insert_default().replace(waiting)
+        };
         drop(previous);
     }
 

@@ -104,6 +104,17 @@ impl Timers {
             .is_some_and(|slot| slot.generation == key.generation && slot.action.is_some())
     }
 
+    pub(super) fn waker_mut(&mut self, key: TimerKey) -> Option<&mut Waker> {
+        let slot = self
+            .slots
+            .get_mut(key.slot as usize)
+            .filter(|slot| slot.generation == key.generation)?;
+        match &mut slot.action {
+            Some(Action::Wake(waker)) => Some(waker),
+            Some(Action::Call(_)) | None => None,
+        }
+    }
+
     pub(super) fn remove(&mut self, key: TimerKey) -> Option<Action> {
         let action = self.release(key.slot, key.generation)?;
         if self.heap.len() > 64 && self.heap.len() > 2 * self.armed {
