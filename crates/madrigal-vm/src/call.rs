@@ -1,5 +1,6 @@
 //! Calls of every kind: script functions push a frame, builtins run at once or ask to wait.
 
+use crate::bytecode::Proto;
 use crate::builtin::{Args, Builtin, Cx, Method, Outcome};
 use crate::fault::Fault;
 use crate::interpreter::{Called, Vm, Waiting};
@@ -48,8 +49,8 @@ impl Vm {
     }
 
     /// Calls register `at` of the running frame.
-    pub(crate) fn call(&mut self, host: &mut (dyn Any + Send), frame: &Frame, at: u16, count: usize) -> Result<Called, Fault> {
-        self.call_at(host, frame.base as usize + at as usize, count)
+    pub(crate) fn call(&mut self, host: &mut (dyn Any + Send), base: usize, at: u16, count: usize) -> Result<Called, Fault> {
+        self.call_at(host, base + at as usize, count)
     }
 
     /// Calls the value in the absolute slot `slot`.
@@ -101,13 +102,13 @@ impl Vm {
     pub(crate) fn call_method(
         &mut self,
         host: &mut (dyn Any + Send),
-        frame: &Frame,
+        base: usize,
         at: u16,
         method: u16,
         count: usize,
     ) -> Result<Called, Fault> {
-        let slot = frame.base as usize + at as usize;
-        let (name, set) = &frame.proto().methods[method as usize];
+        let slot = base + at as usize;
+        let (name, set) = &self.running().methods[method as usize];
         let receiver = &*self.stack.at(slot + 1);
         match set.of(receiver) {
             Some(Method::Native(builtin)) => self.call_builtin(host, builtin, slot, count + 1),
@@ -162,11 +163,10 @@ impl Vm {
     pub(crate) fn tail_call(
         &mut self,
         host: &mut (dyn Any + Send),
-        frame: &Frame,
+        base: usize,
         at: u16,
         count: usize,
     ) -> Result<Called, Fault> {
-        let base = frame.base as usize;
         let slot = base + at as usize;
         if !matches!(self.stack.at(slot), Value::Closure(_)) {
             return self.call_at(host, slot, count);
@@ -176,7 +176,7 @@ impl Vm {
             let argument = self.stack.at(slot + 1 + position).take();
             *self.stack.at(base + position) = argument;
         }
-        self.stack.clear(base + count, base + (frame.proto().registers as usize).max(count));
+        self.stack.clear(base + count, base + (self.running().registers as usize).max(count));
         self.frames.pop();
         // Last use of the old function was above: its slot now keeps the new one alive.
         *self.stack.at(base - 1) = callee;
@@ -200,9 +200,14 @@ impl Vm {
         Ok(count)
     }
 
+    /// The code of the running function.
+    fn running<'p>(&self) -> &'p Proto {
+        self.frames.last().expect("code runs in a frame").proto()
+    }
+
     /// The running function as a value: it stands below its registers, as code that asks for it is entered by value.
-    pub(crate) fn itself(&mut self, frame: &Frame) -> Value {
-        self.stack.at(frame.base as usize - 1).clone()
+    pub(crate) fn itself(&mut self, base: usize) -> Value {
+        self.stack.at(base - 1).clone()
     }
 
     /// A top-level function.
@@ -227,13 +232,13 @@ impl Vm {
     pub(crate) fn call_slot(
         &mut self,
         host: &mut (dyn Any + Send),
-        frame: &Frame,
+        base: usize,
         at: u16,
         function: u16,
         count: usize,
     ) -> Result<Called, Fault> {
         let callee = self.function(function, "builtin")?.clone();
-        let slot = frame.base as usize + at as usize;
+        let slot = base + at as usize;
         *self.stack.at(slot) = callee;
         self.call_at(host, slot, count)
     }

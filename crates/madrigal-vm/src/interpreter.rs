@@ -2,7 +2,7 @@
 //! the outside world ends `step` with an effect. Not here: what the operators mean (`ops/`), ways out (`unwind.rs`),
 //! calls (`call.rs`). The file is long because the table of instructions is.
 
-use crate::bytecode::{Capture, Instruction as I};
+use crate::bytecode::{Capture, Instruction as I, Proto};
 use crate::effect::{Effect, ParallelMode, Region, Resume, Spawning, Step};
 use crate::fault::Fault;
 use crate::ops::{arithmetic, collections, iteration, places};
@@ -178,6 +178,11 @@ impl Vm {
         self.incoming = Some(fault);
     }
 
+    /// How many arguments the running function was passed.
+    fn passed(&self) -> u32 {
+        self.frames.last().map_or(0, |it| it.passed)
+    }
+
     fn set_register(&mut self, register: u16, value: Value) {
         let base = self.frames.last().expect("code runs in a frame").base as usize;
         *self.stack.at(base + register as usize) = value;
@@ -213,21 +218,26 @@ impl Vm {
     }
 
     fn run(&mut self, host: &mut (dyn Any + Send)) -> Step {
-        let mut frame = *self.frames.last().expect("a task that is not done has a frame");
-        let mut proto = frame.proto();
+        let frame = self.frames.last().expect("a task that is not done has a frame");
+        // Field by field: a frame read whole right after it was written in parts stalls the processor.
+        let mut base = frame.base as usize;
+        let mut closure = frame.closure();
+        let mut proto: &Proto = closure.proto();
         let mut code = Code::of(proto);
         let mut pc = frame.pc as usize;
-        let mut w = self.stack.window(frame.base as usize);
+        let mut w = self.stack.window(base);
         let mut fuel = self.fuel;
 
         // The frame on top has changed: read everything anew.
         macro_rules! reload {
             () => {{
-                frame = *self.frames.last().expect("code runs in a frame");
-                proto = frame.proto();
+                let frame = self.frames.last().expect("code runs in a frame");
+                base = frame.base as usize;
+                closure = frame.closure();
+                proto = closure.proto();
                 code = Code::of(proto);
                 pc = frame.pc as usize;
-                w = self.stack.window(frame.base as usize);
+                w = self.stack.window(base);
             }};
         }
         macro_rules! save {
@@ -268,7 +278,7 @@ impl Vm {
         }
         macro_rules! slot {
             ($register:expr) => {
-                frame.base as usize + $register as usize
+                base + $register as usize
             };
         }
         // Takes the `Jump` that follows when `holds`, else skips it.
@@ -336,8 +346,8 @@ impl Vm {
                 I::LoadBool { dst, value } => w.set(dst, Value::Bool(value)),
                 I::LoadInt { dst, value } => w.set(dst, Value::Int(i64::from(value))),
                 I::LoadConst { dst, constant } => w.set(dst, proto.constants[constant as usize].clone()),
-                I::LoadCapture { dst, capture } => w.set(dst, frame.closure().captures()[capture as usize].clone()),
-                I::LoadItself { dst } => w.set(dst, self.itself(&frame)),
+                I::LoadCapture { dst, capture } => w.set(dst, closure.captures()[capture as usize].clone()),
+                I::LoadItself { dst } => w.set(dst, self.itself(base)),
                 I::LoadFunction { dst, function } => w.set(dst, check!(self.function(function, "variable")).clone()),
                 I::DefineFunction { function, src } => {
                     // A second definition (a module run twice) keeps the first.
@@ -434,7 +444,7 @@ impl Vm {
                     }
                 }
                 I::JumpIfPassed { index, to } => {
-                    if u32::from(index) < frame.passed {
+                    if u32::from(index) < self.passed() {
                         pc = to as usize;
                     }
                 }
@@ -613,7 +623,7 @@ impl Vm {
                     if !w.get(at).is_callable() {
                         raise!(self.not_callable());
                     }
-                    called!(self.call(host, &frame, at, count as usize));
+                    called!(self.call(host, base, at, count as usize));
                     if fuel <= 0 {
                         save!();
                         return Step::OutOfBudget;
@@ -633,7 +643,7 @@ impl Vm {
                                 }
                             }
                         }
-                        _ => called!(self.call_slot(host, &frame, at, function, count as usize)),
+                        _ => called!(self.call_slot(host, base, at, function, count as usize)),
                     }
                     if fuel <= 0 {
                         save!();
@@ -653,7 +663,7 @@ impl Vm {
                 I::CallMethod { at, method, count } => {
                     save!();
                     fuel -= 1;
-                    called!(self.call_method(host, &frame, at, method, count as usize));
+                    called!(self.call_method(host, base, at, method, count as usize));
                 }
                 I::CallSpread { at } => {
                     save!();
@@ -670,13 +680,13 @@ impl Vm {
                 I::CallMethodSpread { at, method } => {
                     save!();
                     let count = check!(self.spread(slot!(at) + 2));
-                    called!(self.call_method(host, &frame, at, method, count));
+                    called!(self.call_method(host, base, at, method, count));
                     reload!();
                 }
                 I::TailCall { at, count } => {
                     save!();
                     fuel -= CALL_FUEL;
-                    called!(self.tail_call(host, &frame, at, count as usize));
+                    called!(self.tail_call(host, base, at, count as usize));
                     if fuel <= 0 {
                         save!();
                         return Step::OutOfBudget;
@@ -687,12 +697,20 @@ impl Vm {
                     if !w.get(at).is_callable() {
                         raise!(Fault::type_error(format!("cannot pipe into {}", w.get(at).type_name())));
                     }
-                    called!(self.call(host, &frame, at, 1));
+                    called!(self.call(host, base, at, 1));
                 }
                 I::Return { src } => {
-                    let value = w.take(src);
-                    if let Some(value) = self.pop_frame(value) {
-                        return Step::Done(value);
+                    // Ints apart: a value read whole right after it was written in parts stalls the processor.
+                    if let Value::Int(value) = *w.get(src) {
+                        match self.end_frame() {
+                            Some(slot) => self.stack.put(slot, Value::Int(value)),
+                            None => return Step::Done(Value::Int(value)),
+                        }
+                    } else {
+                        let value = w.take(src);
+                        if let Some(value) = self.pop_frame(value) {
+                            return Step::Done(value);
+                        }
                     }
                     reload!();
                 }
@@ -711,8 +729,8 @@ impl Vm {
                     let made = &proto.protos[index as usize];
                     let captured = made.captures.iter().map(|it| match *it {
                         Capture::Register(register) => w.get(register).clone(),
-                        Capture::Capture(capture) => frame.closure().captures()[capture as usize].clone(),
-                        Capture::Itself => self.itself(&frame),
+                        Capture::Capture(capture) => closure.captures()[capture as usize].clone(),
+                        Capture::Itself => self.itself(base),
                     });
                     let captured = captured.collect();
                     w.set(dst, Value::Closure(Closure::new(made.clone(), captured)));

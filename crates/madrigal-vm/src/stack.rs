@@ -46,6 +46,18 @@ impl Stack {
         }
     }
 
+    /// Writes one register, checked; cheap when it held an immediate.
+    #[inline]
+    pub fn put(&mut self, index: usize, value: Value) {
+        let slot = &mut self.0[index];
+        if slot.is_immediate() {
+            // SAFETY: there is nothing to drop in the old value.
+            unsafe { std::ptr::write(slot, value) };
+        } else {
+            *slot = value;
+        }
+    }
+
     /// One register, checked.
     pub fn at(&mut self, index: usize) -> &mut Value {
         &mut self.0[index]

@@ -149,16 +149,28 @@ impl Vm {
 
     /// Ends the running frame with a result; gives it back when it was the last one.
     pub(crate) fn pop_frame(&mut self, value: Value) -> Option<Value> {
-        let frame = self.frames.pop().expect("code runs in a frame");
-        let base = frame.base as usize;
-        self.stack.clear(base, base + frame.proto().registers as usize);
+        match self.end_frame() {
+            // Overwriting the slot may free the function that has just ended.
+            Some(slot) => {
+                *self.stack.at(slot) = value;
+                None
+            }
+            None => Some(value),
+        }
+    }
+
+    /// Ends the running frame; the slot for its result, or none when it was the last one.
+    #[inline]
+    pub(crate) fn end_frame(&mut self) -> Option<usize> {
+        let frame = self.frames.last().expect("code runs in a frame");
+        let (base, registers) = (frame.base as usize, frame.proto().registers as usize);
+        self.frames.pop();
+        self.stack.clear(base, base + registers);
         if self.frames.is_empty() {
             self.stack.clear(base - 1, base);
-            return Some(value);
+            return None;
         }
-        // Last: overwriting the slot may free the function that has just ended.
-        *self.stack.at(base - 1) = value;
-        None
+        Some(base - 1)
     }
 
     /// Drops frames until `keep` are left, noting where each was called.

@@ -122,6 +122,7 @@ impl Fan {
             mode: fan_mode,
             limit: limit(max_concurrent)?,
             on_cancel: OnCancel::Grace(host.run.tasks.grace),
+            ..FanOptions::default()
         };
         Ok(Fan {
             fan: FanOut::open(&host.context, host.nodes.innermost(), &options),

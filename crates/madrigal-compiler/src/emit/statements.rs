@@ -314,8 +314,13 @@ impl Emitter<'_> {
         let script = self.states.len() == 1 && self.unit.module.pipelines.is_empty();
         match value {
             Some(value) if !script => {
-                if self.state().depth == 0 && self.tail_call(value, src) {
-                    return;
+                if self.state().depth == 0 {
+                    if self.tail_call(value, src) {
+                        return;
+                    }
+                    // The variable dies with the call.
+                    let src = self.expr_any(value);
+                    return self.return_value(src, span);
                 }
                 self.expr_to(value, src);
             }
