@@ -11,7 +11,8 @@ use std::task::{Context, Poll, Waker};
 
 use parking_lot::{MappedMutexGuard, Mutex, MutexGuard};
 
-use crate::task::{AnyTask, TaskRef};
+use crate::identity::Identity;
+use crate::task::AnyTask;
 
 /// What made somebody cancel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -57,25 +58,70 @@ impl fmt::Display for CancelKind {
 }
 
 /// Why a task was cancelled; the whole cancelled subtree shares one of these.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq)]
 pub struct CancelReason {
     /// What made somebody cancel.
     pub kind: CancelKind,
     /// In words; may be empty.
     pub message: String,
-    /// The id of the task that asked, when it was a task.
-    pub by_task: Option<String>,
+    /// The task that asked, when it was a task.
+    pub by_task: ByTask,
 }
 
 impl CancelReason {
     /// A reason of `kind` with `message`, naming the task being polled on this thread as the one that asked.
     pub fn new(kind: CancelKind, message: impl Into<String>) -> Arc<CancelReason> {
-        let by_task = TaskRef::current().map(|task| task.id());
+        let by_task = ByTask::of(crate::frame::current().map(|task| task.header.identity.share()));
         Arc::new(CancelReason {
             kind,
             message: message.into(),
             by_task,
         })
+    }
+
+    /// As `new`, asked for by nobody: time passed, the system wants it.
+    pub fn by_nobody(kind: CancelKind, message: impl Into<String>) -> Arc<CancelReason> {
+        Arc::new(CancelReason {
+            kind,
+            message: message.into(),
+            by_task: ByTask::of(None),
+        })
+    }
+}
+
+/// The id of the task that asked for a cancel, if any. Built when first asked for; keeps no task alive.
+pub struct ByTask {
+    identity: Option<Identity>,
+    id: OnceLock<String>,
+}
+
+impl ByTask {
+    fn of(identity: Option<Identity>) -> ByTask {
+        ByTask {
+            identity,
+            id: OnceLock::new(),
+        }
+    }
+
+    /// The id, when it was a task.
+    pub fn as_deref(&self) -> Option<&str> {
+        self.identity
+            .as_ref()
+            .map(|identity| self.id.get_or_init(|| identity.id()).as_str())
+    }
+}
+
+impl PartialEq for ByTask {
+    fn eq(&self, other: &Self) -> bool {
+        self.as_deref() == other.as_deref()
+    }
+}
+
+impl Eq for ByTask {}
+
+impl fmt::Debug for ByTask {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.as_deref(), out)
     }
 }
 
@@ -85,7 +131,7 @@ impl fmt::Display for CancelReason {
         if !self.message.is_empty() {
             write!(out, ": {}", self.message)?;
         }
-        if let Some(by_task) = &self.by_task {
+        if let Some(by_task) = self.by_task.as_deref() {
             write!(out, " (by {by_task})")?;
         }
         Ok(())

@@ -2,7 +2,6 @@
 //! Not here: what expiry means for the block's result. The owner looks at its outermost cancelled node: if that is
 //! the deadline's, the block's deadline passed; if it lies further out, somebody else wants the task to stop.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use crate::cancel::{CancelKind, CancelNode, CancelReason};
@@ -30,11 +29,7 @@ impl Deadline {
     /// As `open`, at an instant of the clock and with the `kind` of cancellation it causes.
     pub fn open_at(parent: &CancelNode, clock: &Clock, at_ns: u64, kind: CancelKind) -> Deadline {
         let node = parent.child();
-        let reason = Arc::new(CancelReason {
-            kind,
-            message: String::new(),
-            by_task: None,
-        });
+        let reason = CancelReason::by_nobody(kind, "");
         if at_ns <= clock.now_ns() {
             node.cancel(reason);
             return Deadline {

@@ -42,6 +42,8 @@ pub struct FanOptions {
     pub limit: Option<usize>,
     /// What a cancelled child's future may still do.
     pub on_cancel: OnCancel,
+    /// As [`TaskSpec::inline_start`](crate::TaskSpec::inline_start), for the children.
+    pub inline_start: bool,
 }
 
 impl Default for FanOptions {
@@ -51,6 +53,7 @@ impl Default for FanOptions {
             mode: FanMode::FailFast,
             limit: None,
             on_cancel: OnCancel::Drop,
+            inline_start: false,
         }
     }
 }
@@ -171,6 +174,7 @@ pub struct FanOut<T: Send + 'static, E: Failure> {
     kind: &'static TaskKind,
     number: u32,
     on_cancel: OnCancel,
+    inline_start: bool,
     started: usize,
 }
 
@@ -200,6 +204,7 @@ impl<T: Send + 'static, E: Failure> FanOut<T, E> {
             creator,
             kind: options.kind,
             on_cancel: options.on_cancel,
+            inline_start: options.inline_start,
             started: 0,
         }
     }
@@ -255,6 +260,7 @@ impl<T: Send + 'static, E: Failure> FanOut<T, E> {
             },
             parent: self.shared.node.clone(),
             on_cancel: self.on_cancel,
+            inline_start: self.inline_start,
             sink: FanSink(self.shared.clone()),
         };
         let admit = || {

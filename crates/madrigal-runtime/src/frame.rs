@@ -13,11 +13,12 @@ struct Frame {
     current: RefCell<Option<Arc<AnyTask>>>,
     wait: Cell<WaitKind>,
     created: RefCell<Vec<Arc<AnyTask>>>,
+    inline: Cell<bool>,
 }
 
 thread_local! {
     static FRAME: Frame = const {
-        Frame { current: RefCell::new(None), wait: Cell::new(WaitKind::Unknown), created: RefCell::new(Vec::new()) }
+        Frame { current: RefCell::new(None), wait: Cell::new(WaitKind::Unknown), created: RefCell::new(Vec::new()), inline: Cell::new(false) }
     };
 }
 
@@ -45,6 +46,16 @@ pub(crate) fn noted_wait() -> WaitKind {
 /// Says that the poll going on is about to return because of a wait that only this runtime can end.
 pub(crate) fn note_wait(kind: WaitKind) {
     FRAME.with(|frame| frame.wait.set(kind));
+}
+
+/// Begins to poll new tasks where they were created. `false`: that is going on already, and does not nest; a chain of
+/// tasks that each create one would need a stack as deep as the chain.
+pub(crate) fn enter_inline() -> bool {
+    FRAME.with(|frame| !frame.inline.replace(true))
+}
+
+pub(crate) fn leave_inline() {
+    FRAME.with(|frame| frame.inline.set(false));
 }
 
 /// Keeps a new task until the poll going on returns; without one it is handed over at once.

@@ -145,7 +145,7 @@ impl Drop for Lineage {
 }
 
 impl Identity {
-    fn share(&self) -> Identity {
+    pub(crate) fn share(&self) -> Identity {
         Identity {
             creator: self.creator.clone(),
             label: self.label.clone(),

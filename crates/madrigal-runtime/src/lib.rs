@@ -53,7 +53,7 @@ mod task;
 mod wait_list;
 mod waiting;
 
-pub use cancel::{CancelKind, CancelNode, CancelReason, CancelStack, Drained};
+pub use cancel::{ByTask, CancelKind, CancelNode, CancelReason, CancelStack, Drained};
 pub use channel::{Channel, Closed, Receive, Send, TryReceiveError, TrySendError};
 pub use clock::{Clock, Sleep, Timer};
 pub use deadline::Deadline;

@@ -230,6 +230,7 @@ impl Runtime {
             identity: Lineage::of_run(run.clone()).next_child(spec.kind, Some(label)),
             parent: run.node.clone(),
             on_cancel: spec.on_cancel,
+            inline_start: false,
             sink: RootSink {
                 result: result.clone(),
                 stall: stall.clone(),

@@ -225,6 +225,7 @@ where
         identity: creator.next_child(spec.kind, spec.label),
         parent,
         on_cancel: spec.on_cancel,
+        inline_start: spec.inline_start,
         sink: SpawnSink::new(scope, spec.settled),
     };
     let cell: Arc<TaskCell<_>> = birth.create(make, admit)?;

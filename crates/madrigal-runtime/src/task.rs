@@ -113,6 +113,9 @@ pub struct TaskSpec {
     pub settled: bool,
     /// What its future may do once cancelled.
     pub on_cancel: OnCancel,
+    /// Its polls are short: it may be polled once right where it was created, after its creator's poll and before the
+    /// executor sees it. A task that ends at once then costs no scheduling. The simulator ignores this.
+    pub inline_start: bool,
     /// The node it belongs beneath, when that is not its scope's own: the creator's innermost open node.
     pub under: Option<CancelNode>,
 }
@@ -125,6 +128,7 @@ impl TaskSpec {
             label: None,
             settled: false,
             on_cancel: OnCancel::Drop,
+            inline_start: false,
             under: None,
         }
     }
@@ -133,6 +137,14 @@ impl TaskSpec {
     pub fn with_grace(self, grace: Duration) -> TaskSpec {
         TaskSpec {
             on_cancel: OnCancel::Grace(grace),
+            ..self
+        }
+    }
+
+    /// Lets it be polled once right where it was created: for futures whose polls are short.
+    pub fn inline_start(self) -> TaskSpec {
+        TaskSpec {
+            inline_start: true,
             ..self
         }
     }
@@ -186,6 +198,7 @@ pub(crate) struct TaskHeader {
     wait: AtomicU8,
     observed: AtomicBool,
     aborted: AtomicBool,
+    pub(crate) inline_start: bool,
     parked: Mutex<Parked>,
 }
 
@@ -230,7 +243,7 @@ pub(crate) trait Sink<T, E>: Send + Sync {
 }
 
 impl TaskHeader {
-    pub(crate) fn new(identity: Identity) -> TaskHeader {
+    pub(crate) fn new(identity: Identity, inline_start: bool) -> TaskHeader {
         TaskHeader {
             node: NodeCore::default(),
             identity,
@@ -239,6 +252,7 @@ impl TaskHeader {
             wait: AtomicU8::new(0),
             observed: AtomicBool::new(false),
             aborted: AtomicBool::new(false),
+            inline_start,
             parked: Mutex::default(),
         }
     }
@@ -334,6 +348,8 @@ enum Stage<T, E, F> {
 struct Run<T, E, F> {
     stage: Stage<T, E, F>,
     started: bool,
+    /// The executor's waker is in the header.
+    has_waker: bool,
     on_cancel: OnCancel,
     grace: Option<Box<Timer>>,
 }
@@ -350,6 +366,7 @@ impl<T, E, F, S> FutureBody<T, E, F, S> {
             run: Mutex::new(Run {
                 stage: Stage::Empty,
                 started: false,
+                has_waker: false,
                 on_cancel,
                 grace: None,
             }),
@@ -378,9 +395,13 @@ where
     fn poll(&self, task: &Arc<AnyTask>, cx: &mut Context<'_>) -> Poll<()> {
         let header = &task.header;
         let mut run = self.run.lock();
+        // The waker of an inline poll does nothing; the executor polls again, with its own.
+        if !run.has_waker && !cx.waker().will_wake(Waker::noop()) {
+            run.has_waker = true;
+            header.parked.lock().waker = Some(cx.waker().clone());
+        }
         if !run.started {
             run.started = true;
-            header.parked.lock().waker = Some(cx.waker().clone());
             // After the waker is in place: a cancel from here on either is seen below or wakes us.
             if let Some(reason) = header.node.reason() {
                 run.end_future(Outcome::Cancelled(reason.clone()));
@@ -670,6 +691,7 @@ pub(crate) struct Birth<S> {
     pub(crate) identity: Identity,
     pub(crate) parent: CancelNode,
     pub(crate) on_cancel: OnCancel,
+    pub(crate) inline_start: bool,
     pub(crate) sink: S,
 }
 
@@ -687,7 +709,7 @@ impl<S> Birth<S> {
         F::Output: Into<Outcome<T, E>>,
         S: Sink<T, E> + 'static,
     {
-        let header = TaskHeader::new(self.identity);
+        let header = TaskHeader::new(self.identity, self.inline_start);
         let cell = Arc::new(TaskCell {
             header,
             body: FutureBody::new(self.sink, self.on_cancel),

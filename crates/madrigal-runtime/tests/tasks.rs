@@ -584,3 +584,103 @@ fn the_same_seed_gives_the_same_order() {
         "seeds make a difference"
     );
 }
+
+#[test]
+fn tasks_that_start_inline_keep_order_and_lose_no_wake_up() {
+    each_runtime(|runtime| {
+        let run = runtime.run(async || {
+            scope(async |s| {
+                let (go, seen) = (Channel::new(1), log());
+                let mut tasks = Vec::new();
+                for n in 0..200 {
+                    let (go, seen) = (go.clone(), seen.clone());
+                    tasks.push(s.spawn(
+                        TaskSpec::default().inline_start(),
+                        move |_| async move {
+                            if n == 0 {
+                                seen.push("first".into());
+                            }
+                            if n % 2 == 0 {
+                                let turn: i32 =
+                                    go.receive().await.ok_or(TaskError::new("closed"))?;
+                                return Ok(turn);
+                            }
+                            Ok(-1)
+                        },
+                    )?);
+                }
+                assert!(
+                    seen.take().is_empty(),
+                    "nothing runs before the creator waits"
+                );
+                for turn in 0..100 {
+                    go.send(turn).await.map_err(|_| TaskError::new("closed"))?;
+                }
+                let mut sum = 0;
+                for task in tasks {
+                    sum += task.await.into_result()?;
+                }
+                Ok::<_, TaskError>(sum)
+            })
+            .await
+        });
+        assert_eq!(run.unwrap(), 99 * 50 - 100);
+    });
+}
+
+type Nested =
+    std::pin::Pin<Box<dyn std::future::Future<Output = Result<String, TaskError>> + Send>>;
+
+fn nest(depth: usize) -> Nested {
+    Box::pin(async move {
+        let cx = TaskContext::current().expect("inside a task");
+        if depth == 0 {
+            return Ok(cx.task().id());
+        }
+        let mut body = Scope::<TaskError>::open(&cx, &cx.node(), Policy::TaskBody);
+        let child = body.spawn(TaskSpec::default().inline_start(), |_| nest(depth - 1))?;
+        let id = child.await.into_result();
+        body.close().await?;
+        id
+    })
+}
+
+#[test]
+fn a_long_chain_of_tasks_needs_no_stack() {
+    each_runtime(|runtime| {
+        let id = runtime.run(|| nest(20_000)).unwrap();
+        assert_eq!(id.matches(":spawn:1").count(), 20_000);
+    });
+}
+
+#[test]
+fn cancelling_a_long_chain_of_tasks_needs_no_stack() {
+    each_runtime(|runtime| {
+        let run = runtime.run(async || {
+            let cx = TaskContext::current().expect("inside a task");
+            let mut body = Scope::<TaskError>::open(&cx, &cx.node(), Policy::TaskBody);
+            let top = body.spawn_future(forever(20_000))?;
+            while body.tasks().len() < 20_001 {
+                for _ in 0..1_000 {
+                    yield_now().await;
+                }
+            }
+            top.cancel(reason(CancelKind::Cancel));
+            assert!(matches!(top.join().await, Outcome::Cancelled(_)));
+            body.close().await
+        });
+        run.unwrap();
+        assert!(runtime.task_tree().is_empty());
+    });
+}
+
+fn forever(depth: usize) -> Nested {
+    Box::pin(async move {
+        let cx = TaskContext::current().expect("inside a task");
+        if depth == 0 {
+            return std::future::pending().await;
+        }
+        let body = Scope::<TaskError>::open(&cx, &cx.node(), Policy::TaskBody);
+        body.spawn_future(forever(depth - 1))?.await.into_result()
+    })
+}

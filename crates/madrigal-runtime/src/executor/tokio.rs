@@ -8,8 +8,8 @@ use std::ops::ControlFlow;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::task::{Context, Poll};
-use std::time::Duration;
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use tokio::runtime::{Builder, Handle, Runtime};
@@ -85,6 +85,7 @@ impl Tokio {
     }
 
     pub(super) fn spawn_all(&self, tasks: &mut Vec<Arc<AnyTask>>) {
+        poll_inline(tasks);
         // A worker runs what it was handed last before all else, and the rest in order.
         let mut in_order = tasks.drain(..);
         let first = in_order.next();
@@ -160,6 +161,29 @@ impl Tokio {
             runtime.shutdown_timeout(Duration::from_secs(1));
         }
     }
+}
+
+/// How long the first polls at the place of creation may take together, before other threads are to share in.
+const INLINE_TIME_MAX: Duration = Duration::from_micros(50);
+
+/// Polls the first tasks of a batch right here, in order, and keeps those that did not end at once.
+fn poll_inline(tasks: &mut Vec<Arc<AnyTask>>) {
+    if !tasks[0].header.inline_start || !crate::frame::enter_inline() {
+        return;
+    }
+    let deadline = Instant::now() + INLINE_TIME_MAX;
+    let mut in_time = true;
+    tasks.retain(|task| {
+        if !in_time || !task.header.inline_start {
+            in_time = false;
+            return true;
+        }
+        // What wakes it meanwhile may do nothing: it is polled again, once the executor has it.
+        let polled = crate::frame::poll(task, &mut Context::from_waker(Waker::noop()));
+        in_time = Instant::now() < deadline;
+        polled.is_pending()
+    });
+    crate::frame::leave_inline();
 }
 
 /// A task as tokio sees it. Kept to two words: then tokio's own part of a task fits in 128 bytes.
