@@ -188,6 +188,7 @@ impl<'a> Emitter<'a> {
             registers: state.count(),
             captures: state.captures.iter().map(|it| it.1).collect(),
             copied_captures: state.copied_captures,
+            generator: state.generator,
         };
         Arc::new(state.builder.finish(head))
     }

@@ -3,6 +3,7 @@
 use crate::bytecode::Proto;
 use crate::builtin::{Args, Builtin, Cx, Method, Outcome};
 use crate::fault::Fault;
+use crate::generator::{GeneratorKind, GeneratorObject, Goal};
 use crate::interpreter::{Called, Vm, Waiting};
 use crate::stack::Frame;
 use crate::unwind::{Flow, HandlerKind};
@@ -12,27 +13,68 @@ use std::ptr::NonNull;
 use std::sync::OnceLock;
 
 impl Vm {
-    /// Enters a function whose arguments stand from `base` on.
+    /// Enters a function whose arguments stand from `base` on. Calling a generator function makes a generator instead.
     #[inline]
-    pub(crate) fn push_frame(&mut self, closure: NonNull<ClosureObject>, base: usize, passed: usize) -> Result<(), Fault> {
+    pub(crate) fn push_frame(
+        &mut self,
+        closure: NonNull<ClosureObject>,
+        base: usize,
+        passed: usize,
+    ) -> Result<Called, Fault> {
         if self.frames.len() >= self.depth_max {
             return Err(Fault::plain("Stack overflow: too many nested calls"));
         }
         let frame = Frame { closure, base: base as u32, pc: 0, passed: passed as u32 };
         let proto = frame.proto();
+        if let Some(kind) = proto.generator {
+            return Ok(self.make_generator(kind, frame));
+        }
         self.stack.reserve(base + (proto.registers as usize).max(passed));
         let params = proto.params as usize;
         if passed != params || proto.rest {
             self.fit_arguments(base, passed, params, proto.rest);
         }
         if !proto.copied_captures.is_empty() {
-            let w = self.stack.window(base);
-            for &(capture, register) in &proto.copied_captures {
-                w.set(register, frame.closure().captures()[capture as usize].clone());
-            }
+            self.copy_captures(&frame);
         }
         self.frames.push(frame);
-        Ok(())
+        Ok(Called::Entered)
+    }
+
+    fn copy_captures(&mut self, frame: &Frame) {
+        let w = self.stack.window(frame.base as usize);
+        for &(capture, register) in &frame.proto().copied_captures {
+            w.set(register, frame.closure().captures()[capture as usize].clone());
+        }
+    }
+
+    /// The generator that a call gives, in the place of its result.
+    #[cold]
+    fn make_generator(&mut self, kind: GeneratorKind, frame: Frame) -> Called {
+        let base = frame.base as usize;
+        let count = frame.passed as usize;
+        let arguments = self.stack.range(base, base + count).iter_mut().map(Value::take).collect();
+        // The function itself: the value below the arguments, or that of its slot.
+        let is_callee = |it: &Value| matches!(it, Value::Closure(it) if std::ptr::eq(it.object(), frame.closure.as_ptr()));
+        let below = self.stack.at(base - 1).take();
+        let function = if is_callee(&below) {
+            below
+        } else {
+            let slots = self.program.functions.iter().filter_map(|it| it.value.get());
+            slots.into_iter().find(|it| is_callee(it)).cloned().unwrap_or_default()
+        };
+        let generator = GeneratorObject::new(kind, function, frame.closure, arguments);
+        *self.stack.at(base - 1) = Value::Handle(generator);
+        Called::Done
+    }
+
+    /// The first frame of a generator was made outside of its stack: it gets its registers now.
+    pub(crate) fn prepare_first_frame(&mut self) {
+        let frame = *self.frames.last().expect("a generator has a frame");
+        let (base, proto, passed) = (frame.base as usize, frame.proto(), frame.passed as usize);
+        self.stack.reserve(base + (proto.registers as usize).max(passed));
+        self.fit_arguments(base, passed, proto.params as usize, proto.rest);
+        self.copy_captures(&frame);
     }
 
     /// Missing arguments are nil, surplus ones go to the rest parameter or away.
@@ -58,8 +100,7 @@ impl Vm {
         match self.stack.at(slot) {
             Value::Closure(callee) => {
                 let object = NonNull::from(callee.object());
-                self.push_frame(object, slot + 1, count)?;
-                Ok(Called::Entered)
+                self.push_frame(object, slot + 1, count)
             }
             Value::Builtin(builtin) => {
                 let builtin = builtin.clone();
@@ -110,6 +151,14 @@ impl Vm {
         let slot = base + at as usize;
         let (name, set) = &self.running().methods[method as usize];
         let receiver = &*self.stack.at(slot + 1);
+        if let Value::Handle(source) = receiver
+            && source.downcast::<GeneratorObject>().is_some()
+            && name.as_str() == "next"
+        {
+            let source = source.clone();
+            self.pull(&source, Goal::Next { slot })?;
+            return Ok(Called::Entered);
+        }
         match set.of(receiver) {
             Some(Method::Native(builtin)) => self.call_builtin(host, builtin, slot, count + 1),
             Some(Method::Script(closure)) => {

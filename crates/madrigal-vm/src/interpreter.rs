@@ -5,6 +5,7 @@
 use crate::bytecode::{Capture, Instruction as I, Proto};
 use crate::effect::{Effect, ParallelMode, Region, Resume, Spawning, Step};
 use crate::fault::Fault;
+use crate::generator::{GeneratorObject, Goal, Pull};
 use crate::ops::{arithmetic, collections, iteration, places};
 use crate::program::Program;
 use crate::stack::{Code, Frame, Stack};
@@ -38,6 +39,8 @@ pub struct Vm {
     /// State of imported modules by module; shared with other tasks until written.
     pub(crate) state: Vec<Arc<Vec<Value>>>,
     pub(crate) impls: Arc<Impls>,
+    /// Pulls of generators under way, innermost last.
+    pub(crate) pulls: Vec<Pull>,
 }
 
 /// A snapshot of a task that child tasks start from: module state and methods. Cheap to clone.
@@ -110,6 +113,7 @@ impl Vm {
             depth_max,
             state,
             impls,
+            pulls: Vec::new(),
         };
         vm.stack.reserve(1 + args.len());
         for (position, arg) in args.iter().enumerate() {
@@ -135,7 +139,7 @@ impl Vm {
 
     /// Whether a cleanup or a catch of a cancellation is running, during which cancellation waits.
     pub fn is_shielded(&self) -> bool {
-        self.shield > 0
+        self.shield > 0 || self.pullers_shield()
     }
 
     /// Module index and span of what is running or waiting, innermost script frame first.
@@ -484,6 +488,14 @@ impl Vm {
                         *at += 1;
                         w.set(iter + 2, item);
                     }
+                    (_, Value::Handle(source)) if source.downcast::<GeneratorObject>().is_some() => {
+                        save!();
+                        let goal = Goal::Item { slot: slot!(iter + 2), to };
+                        if let Err(fault) = self.pull(source, goal) {
+                            raise!(fault);
+                        }
+                        reload!();
+                    }
                     (_, Value::Handle(_)) => suspend!(
                         Waiting::Next { slot: slot!(iter + 2), to },
                         Effect::Next { source: w.get(iter + 1).clone() }
@@ -636,7 +648,7 @@ impl Vm {
                         Some(Value::Closure(callee)) => {
                             let object = std::ptr::NonNull::from(callee.object());
                             match self.push_frame(object, slot!(at) + 1, count as usize) {
-                                Ok(()) => reload!(),
+                                Ok(_) => reload!(),
                                 Err(fault) => {
                                     follow!(self.throw(fault));
                                     continue;
@@ -704,18 +716,23 @@ impl Vm {
                     if let Value::Int(value) = *w.get(src) {
                         match self.end_frame() {
                             Some(slot) => self.stack.put(slot, Value::Int(value)),
+                            None if self.end_generator() => {}
                             None => return Step::Done(Value::Int(value)),
                         }
                     } else {
                         let value = w.take(src);
-                        if let Some(value) = self.pop_frame(value) {
+                        if let Some(value) = self.pop_frame(value)
+                            && !self.end_generator()
+                        {
                             return Step::Done(value);
                         }
                     }
                     reload!();
                 }
                 I::ReturnNil {} => {
-                    if let Some(value) = self.pop_frame(Value::Nil) {
+                    if let Some(value) = self.pop_frame(Value::Nil)
+                        && !self.end_generator()
+                    {
                         return Step::Done(value);
                     }
                     reload!();
@@ -724,6 +741,12 @@ impl Vm {
                     save!();
                     let value = w.take(src);
                     follow!(self.complete(Completion::Return(value)));
+                }
+                I::Yield { src } => {
+                    save!();
+                    let item = w.take(src);
+                    check!(self.yield_item(item));
+                    reload!();
                 }
                 I::MakeClosure { dst, proto: index } => {
                     let made = &proto.protos[index as usize];

@@ -110,12 +110,16 @@ impl Vm {
                 Flow::Continue
             }
             Completion::Return(value) => match self.pop_frame(value) {
+                Some(_) if self.end_generator() => Flow::Continue,
                 Some(value) => Flow::Stop(Step::Done(value)),
                 None => Flow::Continue,
             },
             Completion::Throw(mut fault) => {
                 self.drop_frames(0, &mut fault);
-                Flow::Stop(Step::Faulted(fault))
+                match self.fail_generator(fault) {
+                    Ok(flow) => flow,
+                    Err(fault) => Flow::Stop(Step::Faulted(fault)),
+                }
             }
         }
     }

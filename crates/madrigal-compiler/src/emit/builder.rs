@@ -3,7 +3,7 @@
 use crate::hir::Span;
 use madrigal_vm::builtin::{Builtin, MethodSet};
 use madrigal_vm::bytecode::{Capture, Instruction, Proto};
-use madrigal_vm::{Shape, Str, Value};
+use madrigal_vm::{GeneratorKind, Shape, Str, Value};
 use std::collections::HashMap;
 use triomphe::Arc;
 
@@ -154,6 +154,7 @@ impl Builder {
             shapes: self.shapes.into(),
             captures: head.captures.into(),
             copied_captures: head.copied_captures.into(),
+            generator: head.generator,
         }
     }
 }
@@ -168,6 +169,7 @@ pub(super) struct Head {
     pub registers: u16,
     pub captures: Vec<Capture>,
     pub copied_captures: Vec<(u16, u16)>,
+    pub generator: Option<GeneratorKind>,
 }
 
 /// The jump operand of an instruction.

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::hir::{Function, FunctionKind};
+use madrigal_vm::GeneratorKind;
 
 impl Emitter<'_> {
     /// Emits a closure over the current values into `dst`.
@@ -13,11 +14,14 @@ impl Emitter<'_> {
 
     /// The code of a function. `self_name` is the name by which it finds itself, when no slot holds it.
     pub(super) fn function(&mut self, function: &Function, shown: Str, self_name: Option<Name>) -> Arc<Proto> {
-        if function.yields || function.stream {
-            let message = "generators and streams are not supported yet: return a list or use a channel";
-            self.error(Code::COMPILE, items::compile_error(message), function.span);
-        }
         self.begin(shown, self_name);
+        self.state().generator = match function {
+            _ if function.kind == FunctionKind::Task => None,
+            Function { stream: true, .. } => Some(GeneratorKind::Stream),
+            Function { yields: true, .. } if self.unit.index == u32::MAX => Some(GeneratorKind::Iter),
+            Function { yields: true, .. } => Some(GeneratorKind::Generator),
+            _ => None,
+        };
         self.open_scope();
         let params = function.params.iter().filter(|it| !it.rest).count() as u16;
         let rest = function.params.last().is_some_and(|it| it.rest);

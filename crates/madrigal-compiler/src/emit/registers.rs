@@ -3,7 +3,7 @@
 
 use super::builder::{Builder, Label};
 use crate::hir::{Name, Span};
-use madrigal_vm::Str;
+use madrigal_vm::{GeneratorKind, Str};
 use madrigal_vm::bytecode::{Capture, Instruction};
 use std::collections::HashMap;
 
@@ -67,6 +67,8 @@ pub(super) struct FunctionState {
     pub loops: Vec<LoopLabels>,
     /// Handlers open here.
     pub depth: u16,
+    /// Whether calls give a generator.
+    pub generator: Option<GeneratorKind>,
     next: u16,
     highest: u16,
 }
@@ -85,6 +87,7 @@ impl FunctionState {
             copied_captures: Vec::new(),
             loops: Vec::new(),
             depth: 0,
+            generator: None,
             next: 0,
             highest: 0,
         }

@@ -105,10 +105,8 @@ impl Emitter<'_> {
                 self.state().builder.place(fine);
             }
             StatementKind::Require { condition, message } => self.require(condition, message.as_ref(), span),
-            StatementKind::Yield(_) | StatementKind::Emit(_) => {
-                let message = "generators and streams are not supported yet: return a list or use a channel";
-                self.error(Code::COMPILE, items::compile_error(message), span);
-            }
+            StatementKind::Yield(value) => self.yield_statement(value.as_ref(), span),
+            StatementKind::Emit(value) => self.yield_statement(Some(value), span),
             StatementKind::Defer(body) => self.defer(body, span),
             StatementKind::Break => self.leave_loop(|labels| labels.after, span),
             StatementKind::Continue => self.leave_loop(|labels| labels.again, span),
@@ -337,6 +335,18 @@ impl Emitter<'_> {
     pub(super) fn return_value(&mut self, src: u16, span: Span) {
         let instruction = if self.state().depth > 0 { I::Leave { src } } else { I::Return { src } };
         self.op(instruction, span);
+    }
+
+    /// `yield` and `emit`; outside of a generator function nothing is delivered.
+    fn yield_statement(&mut self, value: Option<&Expr>, span: Span) {
+        let src = self.state().allocate();
+        match value {
+            Some(value) => self.expr_to(value, src),
+            None => self.op(I::LoadNil { dst: src }, span),
+        }
+        if self.state().generator.is_some() {
+            self.op(I::Yield { src }, span);
+        }
     }
 
     fn require(&mut self, condition: &Expr, message: Option<&Expr>, span: Span) {
