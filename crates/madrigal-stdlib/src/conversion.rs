@@ -64,6 +64,7 @@ fn to_float(_: &mut Cx<'_>, args: Args<'_>) -> Result<Value, Fault> {
 fn to_list(_: &mut Cx<'_>, mut args: Args<'_>) -> Result<Value, Fault> {
     Ok(match args.take(0) {
         Value::List(items) => Value::List(items),
+        Value::Set(items) => Value::list(items.iter().cloned().collect()),
         other => Value::list(vec![other]),
     })
 }
@@ -73,6 +74,7 @@ fn len(_: &mut Cx<'_>, args: Args<'_>) -> Result<usize, Fault> {
         Value::String(it) => it.count(),
         Value::List(it) => it.len(),
         Value::Dict(it) => it.len(),
+        Value::Set(it) => it.len(),
         Value::Range(it) => it.len(),
         _ => 0,
     })
@@ -125,6 +127,7 @@ fn is_same(_: &mut Cx<'_>, args: Args<'_>) -> Result<bool, Fault> {
     Ok(match (args.get(0), args.get(1)) {
         (Value::List(a), Value::List(b)) => a.same(b),
         (Value::Dict(a), Value::Dict(b)) => a.same(b),
+        (Value::Set(a), Value::Set(b)) => a.same(b),
         (Value::Closure(a), Value::Closure(b)) => a.same(b),
         (Value::Pair(a), Value::Pair(b)) => std::ptr::eq(a.first(), b.first()),
         (a, b) => a.kind() == b.kind() && a == b,
@@ -136,6 +139,7 @@ fn addr_of(_: &mut Cx<'_>, args: Args<'_>) -> Result<String, Fault> {
     Ok(match value {
         Value::List(it) => format!("list@{:p}", it.address()),
         Value::Dict(it) => format!("dict@{:p}", it.address()),
+        Value::Set(it) => format!("set@{:p}", it.address()),
         Value::String(it) => format!("string@{:p}", it.address()),
         Value::Closure(it) => format!("closure@{:p}", it.proto()),
         Value::Builtin(it) => format!("builtin@{}", it.name),

@@ -59,6 +59,7 @@ fn write_shallow<'a>(out: &mut String, value: &'a Value, parts: &mut Vec<Part<'a
         Value::Enum(it) if it.fields().is_empty() => write_text(out, &value.display()),
         Value::Enum(it) => array(out, it.fields().iter(), parts),
         Value::List(items) => array(out, items.iter(), parts),
+        Value::Set(items) => array(out, items.iter(), parts),
         Value::Pair(pair) => array(out, [pair.first(), pair.second()].into_iter(), parts),
         Value::Dict(entries) => object(out, entries.iter().collect(), parts),
         Value::Struct(it) => object(out, it.fields().collect(), parts),

@@ -21,6 +21,7 @@ mod paths;
 pub mod prelude;
 mod process;
 mod results;
+mod sets;
 pub mod task;
 pub mod tcp;
 #[cfg(test)]
@@ -52,6 +53,7 @@ pub fn register(table: &mut BuiltinTable) {
     prelude::register(table);
     process::register(table);
     results::register(table);
+    sets::register(table);
     tcp::register(table);
     text::register(table);
     time::register(table);

@@ -1,7 +1,7 @@
 //! The part of the library that is written in Harn, and the natives only it calls (names beginning `__`).
 //!
 //! A callback may wait, so whatever calls one has to be bytecode. Convention of `lib/prelude.harn`: a top-level
-//! function `list_map(self, f)` implements the method `map` of lists (prefixes `list_`, `dict_`, `range_`, `string_`),
+//! function `list_map(self, f)` implements the method `map` of lists (prefixes `list_`, `dict_`, `set_`, `range_`, `string_`),
 //! `function_flat_map(xs, f)` the builtin function `flat_map`. Such functions use statements, operators, natives and
 //! builtins only: no other prelude function, no captured or module-level variable.
 
@@ -154,6 +154,7 @@ fn splice(_: &mut Cx<'_>, mut args: Args<'_>) -> Result<Value, Fault> {
 fn splice_all(_: &mut Cx<'_>, mut args: Args<'_>) -> Result<Value, Fault> {
     spliced(list(&mut args, 0), |result| match result {
         Value::List(items) => Ok(items.into_vec()),
+        Value::Set(items) => Ok(items.iter().cloned().collect()),
         Value::Range(range) => {
             methods::check_items("flat_map", Some(range.len()))?;
             Ok(range.iter().map(Value::Int).collect())

@@ -211,6 +211,7 @@ fn kind_named(name: &str) -> Option<Kind> {
         "string" => Kind::String,
         "list" => Kind::List,
         "dict" => Kind::Dict,
+        "set" => Kind::Set,
         "range" => Kind::Range,
         "pair" => Kind::Pair,
         "struct" => Kind::Struct,

@@ -7,6 +7,7 @@ mod dict;
 mod list;
 mod order;
 mod range;
+mod set;
 mod string;
 
 pub use list::{chunks, join, windows};
@@ -23,6 +24,7 @@ pub fn register(table: &mut BuiltinTable) {
     list::register(table);
     dict::register(table);
     range::register(table);
+    set::register(table);
 }
 
 /// The largest result one call may build.

@@ -10,6 +10,7 @@ mod handle;
 mod list;
 mod pair;
 mod range;
+mod set;
 mod structure;
 mod text;
 
@@ -23,6 +24,7 @@ pub use list::List;
 pub(crate) use list::position as list_position;
 pub use pair::Pair;
 pub use range::Range;
+pub use set::Set;
 pub use structure::{Shape, Struct};
 pub use text::Str;
 
@@ -56,6 +58,8 @@ pub enum Value {
     List(List),
     /// A dict.
     Dict(Dict),
+    /// A set.
+    Set(Set),
     /// A range of ints.
     Range(Range),
     /// A pair.
@@ -87,6 +91,7 @@ pub enum Kind {
     String,
     List,
     Dict,
+    Set,
     Range,
     Pair,
     Struct,
@@ -98,7 +103,7 @@ pub enum Kind {
 
 impl Kind {
     /// How many kinds there are.
-    pub const COUNT: usize = 15;
+    pub const COUNT: usize = 16;
 }
 
 impl Clone for Value {
@@ -122,6 +127,7 @@ impl Value {
             Value::String(it) => Value::String(it.clone()),
             Value::List(it) => Value::List(it.clone()),
             Value::Dict(it) => Value::Dict(it.clone()),
+            Value::Set(it) => Value::Set(it.clone()),
             Value::Range(it) => Value::Range(it.clone()),
             Value::Pair(it) => Value::Pair(it.clone()),
             Value::Struct(it) => Value::Struct(it.clone()),
@@ -162,6 +168,11 @@ impl Value {
         Value::Dict(entries.into_iter().map(|(key, value)| (key.into(), value)).collect())
     }
 
+    /// A set of these values, unique by structural key.
+    pub fn set(values: impl IntoIterator<Item = Value>) -> Value {
+        Value::Set(values.into_iter().collect())
+    }
+
     /// `Result.Ok(value)`.
     pub fn ok(value: Value) -> Value {
         Value::Enum(EnumValue::ok(value))
@@ -183,6 +194,7 @@ impl Value {
             Value::String(_) => "string",
             Value::List(_) => "list",
             Value::Dict(_) => "dict",
+            Value::Set(_) => "set",
             Value::Range(_) => "range",
             Value::Pair(_) => "pair",
             Value::Struct(_) => "struct",
@@ -204,6 +216,7 @@ impl Value {
             Value::String(_) => Kind::String,
             Value::List(_) => Kind::List,
             Value::Dict(_) => Kind::Dict,
+            Value::Set(_) => Kind::Set,
             Value::Range(_) => Kind::Range,
             Value::Pair(_) => Kind::Pair,
             Value::Struct(_) => Kind::Struct,
@@ -226,6 +239,7 @@ impl Value {
             Value::String(it) => !it.is_empty(),
             Value::List(it) => !it.is_empty(),
             Value::Dict(it) => !it.is_empty(),
+            Value::Set(it) => !it.is_empty(),
             Value::Observed(it) => it.value != 0,
             _ => true,
         }

@@ -52,6 +52,7 @@ impl Items {
         }
         match source {
             Value::List(items) => Ok(Items::List(items, 0)),
+            Value::Set(items) => Ok(Items::List(items.iter().cloned().collect(), 0)),
             Value::Dict(entries) => Ok(Items::Dict(entries, 0)),
             Value::Range(range) => Ok(match range.last() {
                 Some(last) => Items::Ints { next: range.start(), last },

@@ -166,6 +166,7 @@ pub fn less_equal(a: &Value, b: &Value) -> bool {
 pub fn contains(a: &Value, b: &Value) -> bool {
     match b {
         Value::List(items) => items.iter().any(|it| equal(it, a)),
+        Value::Set(items) => items.contains(a),
         Value::Dict(entries) => entries.has(&a.display()),
         Value::String(text) => text.contains(a.display().as_str()),
         Value::Range(range) => a.as_int().is_some_and(|it| range.contains(it)),

@@ -9,7 +9,7 @@ pub fn start(iterable: Value) -> (Value, Value) {
             Some(last) => (Value::Int(range.start()), Value::Int(last)),
             None => (Value::Nil, Value::Nil),
         },
-        Value::List(_) | Value::Dict(_) => (Value::Int(0), iterable),
+        Value::List(_) | Value::Dict(_) | Value::Set(_) => (Value::Int(0), iterable),
         Value::Handle(ref handle) if handle.is_iterable() => (Value::Int(0), iterable),
         _ => (Value::Nil, Value::Nil),
     }
@@ -31,6 +31,11 @@ pub fn next(position: &mut Value, source: &mut Value) -> Option<Value> {
         }
         Value::List(items) => {
             let item = items.get(current as usize)?.clone();
+            *at = current + 1;
+            Some(item)
+        }
+        Value::Set(items) => {
+            let item = items.nth(current as usize)?.clone();
             *at = current + 1;
             Some(item)
         }

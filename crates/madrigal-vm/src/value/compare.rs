@@ -1,8 +1,41 @@
 //! Equality, ordering and structural keys. All iterative where values nest, so depth is no limit.
 
-use super::Value;
+use super::{Set, Value};
+use std::cell::Cell;
 use std::cmp::Ordering;
 use std::fmt::Write;
+
+/// How deep comparing sets inside sets may nest; beyond, their structural keys decide.
+const SETS_MAX: u32 = 8;
+
+thread_local! {
+    /// How many comparisons of sets are under way on this thread's stack.
+    static SETS: Cell<u32> = const { Cell::new(0) };
+}
+
+/// Whether each member of one set has an equal in the other. Looking up a member compares, so sets inside sets nest,
+/// within bounds; the one member of a set is left to the caller's loop.
+fn equal_sets<'a>(a: &'a Set, b: &'a Set, pending: &mut Vec<(&'a Value, &'a Value)>) -> bool {
+    if a.len() != b.len() {
+        return false;
+    }
+    if let (1, Some(a), Some(b)) = (a.len(), a.nth(0), b.nth(0)) {
+        pending.push((a, b));
+        return true;
+    }
+    SETS.with(|depth| {
+        if depth.get() >= SETS_MAX {
+            return a.iter().all(|it| b.has(it));
+        }
+        depth.set(depth.get() + 1);
+        let mut found = vec![false; b.len()];
+        let all = a.iter().all(|it| b.position(it).map(|at| found[at] = true).is_some());
+        // Two members may equal the same one: whatever nobody found has to be looked up itself.
+        let all = all && b.iter().zip(&found).all(|(it, found)| *found || a.contains(it));
+        depth.set(depth.get() - 1);
+        all
+    })
+}
 
 /// `a == b` of the language.
 pub fn equal(a: &Value, b: &Value) -> bool {
@@ -44,6 +77,7 @@ fn equal_shallow<'a>(a: &'a Value, b: &'a Value, pending: &mut Vec<(&'a Value, &
                 zipped
             }
         }
+        (Value::Set(a), Value::Set(b)) => equal_sets(a, b, pending),
         (Value::Struct(a), Value::Struct(b)) => {
             a.name() == b.name() && a.fields().count() == b.fields().count() && {
                 a.fields().zip(b.fields()).all(|((ka, va), (kb, vb))| {
@@ -114,9 +148,15 @@ pub fn structural_key(value: &Value) -> String {
         Value(&'a Value),
         Text(&'static str),
         Key(&'a str),
+        /// The key of a set's member ends here.
+        Member,
+        /// All members of a set have been written.
+        EndSet,
     }
     let mut out = String::new();
     let mut parts = vec![Part::Value(value)];
+    // Sets under way: where the key of the current member begins, and the keys of those before.
+    let mut sets: Vec<(usize, Vec<String>)> = Vec::new();
     while let Some(part) = parts.pop() {
         let value = match part {
             Part::Text(text) => {
@@ -125,6 +165,20 @@ pub fn structural_key(value: &Value) -> String {
             }
             Part::Key(key) => {
                 let _ = write!(out, "{}:{key}=", key.len());
+                continue;
+            }
+            Part::Member => {
+                if let Some((start, keys)) = sets.last_mut() {
+                    keys.push(out.split_off(*start));
+                }
+                continue;
+            }
+            Part::EndSet => {
+                let (_, mut keys) = sets.pop().unwrap_or_default();
+                keys.sort_unstable();
+                out.push('S');
+                keys.iter().for_each(|key| out.extend([key.as_str(), ","]));
+                out.push('}');
                 continue;
             }
             Part::Value(value) => value,
@@ -144,6 +198,23 @@ pub fn structural_key(value: &Value) -> String {
                     parts.push(Part::Value(item));
                 }
                 out.write_str("L")
+            }
+            Value::Set(items) if items.len() > 1 => {
+                sets.push((out.len(), Vec::with_capacity(items.len())));
+                parts.push(Part::EndSet);
+                for item in items.iter() {
+                    parts.push(Part::Member);
+                    parts.push(Part::Value(item));
+                }
+                Ok(())
+            }
+            Value::Set(items) => {
+                parts.push(Part::Text("}"));
+                for item in items.iter() {
+                    parts.push(Part::Text(","));
+                    parts.push(Part::Value(item));
+                }
+                out.write_str("S")
             }
             Value::Dict(entries) => {
                 parts.push(Part::Text("}"));

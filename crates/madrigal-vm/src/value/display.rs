@@ -34,6 +34,7 @@ fn shallow<'a>(value: &'a Value, parts: &mut Vec<Part<'a>>, f: &mut fmt::Formatt
         Value::Duration(it) => f.write_str(&display_duration(*it)),
         Value::String(it) => f.write_str(it),
         Value::List(items) => sequence("[", items.iter(), "]", parts, f),
+        Value::Set(items) => sequence("set(", items.iter(), ")", parts, f),
         Value::Dict(entries) => fields("{", entries.iter(), parts, f),
         Value::Struct(it) => {
             f.write_str(it.name())?;
