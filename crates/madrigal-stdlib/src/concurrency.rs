@@ -4,11 +4,14 @@
 mod atomics;
 mod cells;
 mod channels;
+mod completed;
 mod context;
 mod joining;
+mod racing;
 mod tasks;
 
 pub use channels::{ChannelObject, channel_of, selected};
+pub use completed::next_completed;
 
 use crate::task::TaskHost;
 use madrigal_vm::{BuiltinTable, Cx, Fault, Outcome, Wait};
@@ -18,7 +21,9 @@ pub fn register(table: &mut BuiltinTable) {
     atomics::register(table);
     cells::register(table);
     channels::register(table);
+    completed::register(table);
     context::register(table);
+    racing::register(table);
     tasks::register(table);
 }
 

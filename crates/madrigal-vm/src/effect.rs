@@ -42,6 +42,8 @@ pub enum Effect {
         /// The cap as written, nil when none.
         max_concurrent: Value,
     },
+    /// Run contenders against each other; resume with what the winner gave, once the losers have ended.
+    Race(Racing),
     /// Enter a region; resume with its handle (or nil).
     Enter {
         /// Which.
@@ -131,6 +133,34 @@ pub enum ParallelMode {
     Each,
     Settle,
     Stream,
+}
+
+/// Who runs in a race, and what winning is.
+#[derive(Debug)]
+pub enum Racing {
+    /// The first to end, whatever it gives.
+    Ends {
+        /// Closures without parameters, and task handles.
+        contenders: Vec<Value>,
+    },
+    /// One closure against the clock.
+    Timeout {
+        /// How long it may take.
+        millis: u64,
+        /// A closure without parameters.
+        body: Value,
+        /// The value when it takes longer.
+        fallback: Value,
+    },
+    /// The first to succeed among one call for each item.
+    Succeeds {
+        /// The items.
+        source: Value,
+        /// A closure of one parameter.
+        body: Value,
+        /// The cap, nil when none.
+        max_concurrent: Value,
+    },
 }
 
 /// Statements that the outside world opens and closes.

@@ -3,12 +3,13 @@
 //! Invariant: `regions` and the open nodes of the host mirror the regions that the interpreter has open.
 
 use crate::fan::{Fan, StreamObject};
+use crate::race::Race;
 use madrigal_runtime::sync::LockGuard;
 use madrigal_runtime::{
     CancelKind, CancelReason, Deadline, Describe, FanMode, Outcome, Policy, Scope, TaskContext, TaskKind, TaskSpec,
     TryReceiveError, Waiting,
 };
-use madrigal_stdlib::concurrency::{channel_of, selected};
+use madrigal_stdlib::concurrency::{channel_of, next_completed, selected};
 use madrigal_stdlib::task::{ScopeObject, TaskObject, deadlock};
 use madrigal_stdlib::{Run, TaskFault, TaskHost};
 use madrigal_vm::{
@@ -44,6 +45,8 @@ enum Doing {
     Waiting(Waited, &'static str, Option<Value>),
     /// Running a `parallel` statement; a cancellation reaches its children and is seen when they have ended.
     Fan(Box<Fan>),
+    /// Running a race; a cancellation reaches its contenders and is seen when they have ended.
+    Race(Box<Race>),
     /// Waiting for the tasks of the innermost region to end.
     Leaving(Leaving),
     /// The program of the task is over; its tasks are not.
@@ -144,6 +147,9 @@ impl ScriptTask {
             }
             Effect::Parallel { mode, source, body, max_concurrent } => {
                 self.parallel(mode, source, body, &max_concurrent)?;
+            }
+            Effect::Race(racing) => {
+                self.doing = Doing::Race(Box::new(Race::open(&self.host, self.vm.seed(), racing)?));
             }
             Effect::Enter { region, operand } => self.enter(region, &operand)?,
             Effect::Leave { region: _, outcome } => self.leave(outcome),
@@ -410,7 +416,7 @@ impl ScriptTask {
             }
             return;
         }
-        if let Some(wait) = StreamObject::next(&source) {
+        if let Some(wait) = StreamObject::next(&source).or_else(|| next_completed(&source)) {
             return self.wait(wait);
         }
         match madrigal_stdlib::tcp::next(&self.host.run, &source) {
@@ -449,10 +455,20 @@ impl ScriptTask {
     }
 
     fn poll_fan(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let Doing::Fan(fan) = &mut self.doing else { return Poll::Ready(()) };
-        match fan.poll(cx) {
+        let delivery = self.delivery();
+        let (polled, what) = match &mut self.doing {
+            Doing::Fan(fan) => (fan.poll(cx), "parallel"),
+            Doing::Race(race) => {
+                if let Some((_, fault)) = delivery {
+                    race.interrupt(fault);
+                }
+                (race.poll(cx), race.what())
+            }
+            _ => return Poll::Ready(()),
+        };
+        match polled {
             Poll::Pending => {
-                self.publish("parallel", None);
+                self.publish(what, None);
                 Poll::Pending
             }
             Poll::Ready(result) => {
@@ -546,7 +562,7 @@ impl Future for ScriptTask {
                     Poll::Ready(())
                 }
                 Doing::Waiting(..) => task.poll_waiting(cx),
-                Doing::Fan(_) => task.poll_fan(cx),
+                Doing::Fan(_) | Doing::Race(_) => task.poll_fan(cx),
                 Doing::Leaving(_) => {
                     let polled = task.poll_leaving(cx);
                     if polled.is_pending() {
@@ -591,11 +607,16 @@ pub(crate) fn fan_mode(mode: ParallelMode) -> (FanMode, &'static TaskKind) {
 /// A child of a fan-out.
 pub(crate) fn fan_child(
     seed: &Seed,
-    body: &Closure,
+    body: Option<&Closure>,
     item: Value,
     run: &Arc<Run>,
     context: TaskContext,
     values: &Dict,
 ) -> ScriptTask {
-    ScriptTask::new(seed.task(body.clone(), &[item]), run.clone(), context, values.clone())
+    let vm = match (body, item) {
+        (Some(body), item) => seed.task(body.clone(), &[item]),
+        (None, Value::Closure(item)) => seed.task(item, &[]),
+        (None, _) => unreachable!("without a body all items are closures"),
+    };
+    ScriptTask::new(vm, run.clone(), context, values.clone())
 }

@@ -1,7 +1,9 @@
 //! `parallel` in all its forms: items of the source become children of a fan-out of the runtime.
 
 use crate::driver::{fan_child, fan_mode};
-use madrigal_runtime::{Channel, FanOptions, FanOut, OnCancel, Outcome, Receive};
+use madrigal_runtime::{
+    CancelKind, CancelReason, Channel, FanMode, FanOptions, FanOut, OnCancel, Outcome, Receive, TaskKind,
+};
 use madrigal_stdlib::concurrency::channel_of;
 use madrigal_stdlib::task::value_of;
 use madrigal_stdlib::{Run, TaskFault, TaskHost};
@@ -10,7 +12,7 @@ use parking_lot::Mutex;
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 /// How many children are started before they get a turn.
 const BATCH: usize = 256;
@@ -23,7 +25,8 @@ pub(crate) struct Fan {
     items: Option<Items>,
     /// An item that came while there was no room for it.
     seed: Seed,
-    body: Closure,
+    /// Called with each item; `None` when the items are closures to be called themselves.
+    body: Option<Closure>,
     run: Arc<Run>,
     values: Dict,
 }
@@ -118,14 +121,33 @@ impl Fan {
     ) -> Result<Fan, Fault> {
         let items = if mode == ParallelMode::Count { Items::of_count(&source)? } else { Items::of(source)? };
         let (fan_mode, kind) = fan_mode(mode);
-        let options = FanOptions {
-            kind,
-            mode: fan_mode,
-            limit: limit(max_concurrent)?,
-            on_cancel: OnCancel::Grace(host.run.tasks.grace),
-            ..FanOptions::default()
-        };
-        Ok(Fan {
+        let options = FanOptions { kind, mode: fan_mode, limit: limit(max_concurrent)?, ..FanOptions::default() };
+        Ok(Fan::with(host, seed, mode, items, Some(body), options))
+    }
+
+    /// Contenders of a race: one call of `body` for each item of `source`.
+    pub fn of_race(
+        host: &TaskHost,
+        seed: Seed,
+        source: Value,
+        body: Option<Closure>,
+        max_concurrent: &Value,
+    ) -> Result<Fan, Fault> {
+        let (kind, mode) = (TaskKind::RACE, FanMode::Stream);
+        let options = FanOptions { kind, mode, limit: limit(max_concurrent)?, ..FanOptions::default() };
+        Ok(Fan::with(host, seed, ParallelMode::Stream, Items::of(source)?, body, options))
+    }
+
+    fn with(
+        host: &TaskHost,
+        seed: Seed,
+        mode: ParallelMode,
+        items: Items,
+        body: Option<Closure>,
+        options: FanOptions,
+    ) -> Fan {
+        let options = FanOptions { on_cancel: OnCancel::Grace(host.run.tasks.grace), ..options };
+        Fan {
             fan: FanOut::open(&host.context, host.nodes.innermost(), &options),
             mode,
             items: Some(items),
@@ -133,7 +155,7 @@ impl Fan {
             body,
             run: host.run.clone(),
             values: host.values.clone(),
-        })
+        }
     }
 
     /// Starts children while there is room and the source has items.
@@ -148,7 +170,7 @@ impl Fan {
                     Poll::Ready(None) => self.items = None,
                     Poll::Ready(Some(item)) => {
                         let (seed, body, run, values) = (&self.seed, &self.body, &self.run, &self.values);
-                        self.fan.start(|_, context| fan_child(seed, body, item, run, context, values));
+                        self.fan.start(|_, context| fan_child(seed, body.as_ref(), item, run, context, values));
                     }
                 },
             }
@@ -193,15 +215,41 @@ impl Fan {
         ]))
     }
 
-    /// Streaming: the next value in completion order, `Unset` at the end.
-    fn poll_item(&mut self, cx: &mut Context<'_>) -> Poll<Result<Value, Fault>> {
+    /// Streaming: the next outcome in completion order, `None` at the end.
+    pub fn poll_outcome(&mut self, cx: &mut Context<'_>) -> Poll<Option<Outcome<Value, TaskFault>>> {
         let starting = self.start(cx).is_pending();
         match self.fan.poll_next(cx) {
-            Poll::Ready(Some((_, outcome))) => Poll::Ready(value_of(outcome)),
-            Poll::Ready(None) if starting => Poll::Pending,
-            Poll::Ready(None) => Poll::Ready(Ok(Value::Unset)),
-            Poll::Pending => Poll::Pending,
+            Poll::Ready(Some((_, outcome))) => Poll::Ready(Some(outcome)),
+            Poll::Ready(None) if !starting => Poll::Ready(None),
+            Poll::Ready(None) | Poll::Pending => Poll::Pending,
         }
+    }
+
+    /// Streaming: the next value in completion order, `Unset` at the end.
+    fn poll_item(&mut self, cx: &mut Context<'_>) -> Poll<Result<Value, Fault>> {
+        self.poll_outcome(cx).map(|outcome| outcome.map_or(Ok(Value::Unset), value_of))
+    }
+
+    /// How many children there were so far.
+    pub fn started(&self) -> usize {
+        self.fan.started()
+    }
+
+    /// Takes no further item, and stops the children.
+    pub fn cancel(&mut self, kind: CancelKind) {
+        self.items = None;
+        self.fan.cancel(CancelReason::new(kind, ""));
+    }
+
+    /// Takes no further item, and waits for the children; gives what they failed with.
+    pub fn poll_drained(&mut self, cx: &mut Context<'_>, failed: &mut dyn FnMut(Fault)) -> Poll<()> {
+        self.items = None;
+        while let Some(outcome) = ready!(self.fan.poll_next(cx)).map(|it| it.1) {
+            if let Outcome::Failed(failure) = outcome {
+                failed(failure.0);
+            }
+        }
+        Poll::Ready(())
     }
 }
 

@@ -18,6 +18,7 @@ mod driver;
 mod engine;
 mod fan;
 mod loader;
+mod race;
 mod report;
 
 pub use engine::{Engine, Executor, Finished, Interrupter, Options, Rejected, Source};

@@ -48,7 +48,7 @@ fn task_of(value: &Value) -> Option<&TaskHandle<Value, TaskFault>> {
     }
 }
 
-fn tasks_of(name: &str, value: &Value) -> Result<Vec<TaskHandle<Value, TaskFault>>, Fault> {
+pub(super) fn tasks_of(name: &str, value: &Value) -> Result<Vec<TaskHandle<Value, TaskFault>>, Fault> {
     let wrong = |it: &Value| Fault::type_error(format!("{name}: expected a task or a list of tasks, got {}", it.type_name()));
     let Value::List(items) = value else { return Err(wrong(value)) };
     let tasks = items.iter().map(|it| task_of(it).cloned().ok_or_else(|| wrong(it))).collect::<Result<Vec<_>, _>>()?;
@@ -100,7 +100,7 @@ fn await_list(list: &Value) -> Result<Outcome, Fault> {
 }
 
 /// Outcome as a `Result`, wrapped as it is.
-fn settled(outcome: Ended<Value, TaskFault>) -> Value {
+pub(super) fn settled(outcome: Ended<Value, TaskFault>) -> Value {
     match value_of(outcome) {
         Ok(value) => Value::ok(value),
         Err(fault) => Value::err(fault.caught()),
