@@ -119,8 +119,12 @@ pub fn emit(unit: Unit<'_>, functions: &mut Vec<Str>) -> Emitted {
     Emitted { body, state_len, exports, diagnostics: emitter.diagnostics }
 }
 
-/// Emits the functions of the prelude: each by name, without captures.
-pub fn emit_functions(module: &Module, builtins: &BuiltinTable) -> (Vec<(Name, Arc<Proto>)>, Vec<Diagnostic>) {
+/// Emits the function at `position` of a library module: without captures, seeing only builtins.
+pub fn emit_function(
+    module: &Module,
+    position: usize,
+    builtins: &BuiltinTable,
+) -> (Option<(Name, Arc<Proto>)>, Vec<Diagnostic>) {
     let unit = Unit {
         module,
         index: u32::MAX,
@@ -144,8 +148,8 @@ pub fn emit_functions(module: &Module, builtins: &BuiltinTable) -> (Vec<(Name, A
         state_slots: HashMap::new(),
         placeholders: Vec::new(),
     };
-    let protos = emitter.bare_functions();
-    (protos, emitter.diagnostics)
+    let proto = emitter.bare_function(position);
+    (proto, emitter.diagnostics)
 }
 
 impl<'a> Emitter<'a> {

@@ -68,16 +68,26 @@ pub fn compile(
     session.link(path, text, builtins.clone())
 }
 
-/// The functions of the prelude by name.
-pub fn compile_functions(text: &str, builtins: &BuiltinTable) -> Result<Vec<(Name, Closure)>, Rejected> {
-    let source = SourceFile::new("prelude.harn", text);
+/// Compiles the functions of a library module one after the other; `install` enters each in the table, so that those
+/// below can use it.
+pub fn compile_functions(
+    name: &str,
+    text: &str,
+    builtins: &mut BuiltinTable,
+    mut install: impl FnMut(&mut BuiltinTable, &str, Closure),
+) -> Result<(), Rejected> {
+    let source = SourceFile::new(name, text);
     let module = front(&source)?;
-    let (protos, diagnostics) = emit::emit_functions(&module, builtins);
-    if diagnostics.is_empty() {
-        Ok(protos.into_iter().map(|(name, proto)| (name, Closure::new(proto, Box::default()))).collect())
-    } else {
-        Err(Rejected { source, diagnostics })
+    for position in 0..module.body.statements.len() {
+        let (emitted, diagnostics) = emit::emit_function(&module, position, builtins);
+        if !diagnostics.is_empty() {
+            return Err(Rejected { source, diagnostics });
+        }
+        if let Some((name, proto)) = emitted {
+            install(builtins, &name, Closure::new(proto, Box::default()));
+        }
     }
+    Ok(())
 }
 
 /// Lexes, parses and lowers.

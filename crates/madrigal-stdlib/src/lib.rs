@@ -13,6 +13,7 @@ mod errors;
 mod files;
 pub mod host;
 mod http;
+pub mod iterators;
 pub mod json;
 mod lists;
 mod math;
@@ -45,6 +46,7 @@ pub fn register(table: &mut BuiltinTable) {
     errors::register(table);
     files::register(table);
     http::register(table);
+    iterators::register(table);
     json::register(table);
     lists::register(table);
     math::register(table);

@@ -137,8 +137,8 @@ impl MethodSet {
 #[derive(Clone, Debug, Default)]
 pub struct BuiltinTable {
     functions: HashMap<&'static str, Arc<Builtin>>,
-    /// Functions of the prelude.
-    scripts: HashMap<&'static str, Closure>,
+    /// Functions of the prelude; those of a namespace as `stream.map`.
+    scripts: HashMap<String, Closure>,
     methods: HashMap<&'static str, MethodSet>,
 }
 
@@ -170,8 +170,8 @@ impl BuiltinTable {
     }
 
     /// Adds a function of the prelude.
-    pub fn add_script(&mut self, name: &'static str, function: Closure) {
-        self.scripts.insert(name, function);
+    pub fn add_script(&mut self, name: impl Into<String>, function: Closure) {
+        self.scripts.insert(name.into(), function);
     }
 
     /// The function of the prelude of this name.
@@ -180,9 +180,9 @@ impl BuiltinTable {
     }
 
     /// Names of all builtin functions that programs may call, in no order.
-    pub fn names(&self) -> impl Iterator<Item = &'static str> {
-        let all = self.functions.keys().chain(self.scripts.keys()).copied();
-        all.filter(|it| !it.starts_with("__"))
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        let all = self.functions.keys().copied().chain(self.scripts.keys().map(String::as_str));
+        all.filter(|it| !it.starts_with("__") && !it.contains('.'))
     }
 
     /// The builtin of this name.

@@ -8,9 +8,10 @@ use madrigal_runtime::{
     CancelKind, CancelNode, CancelReason, Clock, ExecutorKind, Outcome, Runtime, RuntimeHandle, TaskKind, TaskSpec,
 };
 use madrigal_stdlib::host::{Output, Run, RunOptions};
+use madrigal_stdlib::iterators::ITERATORS;
 use madrigal_stdlib::{PRELUDE, TaskFault, TaskState};
 use madrigal_vm::builtin::Method;
-use madrigal_vm::{BuiltinTable, Dict, Program, Value, Vm};
+use madrigal_vm::{BuiltinTable, Closure, Dict, Program, Value, Vm};
 use parking_lot::Mutex;
 use std::fmt::Write;
 use std::path::PathBuf;
@@ -313,18 +314,31 @@ fn conclude(
     }
 }
 
-/// Compiles the prelude and enters its functions in the table, by the convention of their names.
+/// Compiles the part of the library that is written in Harn.
 fn install_prelude(table: &mut BuiltinTable) {
-    let functions = program::compile_functions(PRELUDE, table)
-        .unwrap_or_else(|rejected| panic!("the prelude compiles: {}", report::rejected(&rejected)));
-    for (name, function) in functions {
-        // The same name as a piece of the prelude's text, which lives as long as the program.
-        let declared = PRELUDE.find(&format!("fn {name}(")).expect("functions are declared in the text") + "fn ".len();
-        let name: &'static str = &PRELUDE[declared..declared + name.len()];
-        match name.split_once('_') {
-            Some(("function", name)) => table.add_script(name, function),
-            Some((owner, method)) => table.add_method(owner, method, Method::Script(function)),
-            None => {}
+    for (name, text) in [("prelude.harn", PRELUDE), ("iterators.harn", ITERATORS)] {
+        program::compile_functions(name, text, table, |table, name, function| install(table, text, name, function))
+            .unwrap_or_else(|rejected| panic!("{name} compiles: {}", report::rejected(&rejected)));
+    }
+}
+
+/// Iterator methods that ranges have of their own.
+const RANGE_OWN: [&str; 7] = ["count", "first", "last", "min", "max", "sum", "to_list"];
+
+/// Enters a function of the library in the table, by the convention of names (`madrigal_stdlib::prelude`).
+fn install(table: &mut BuiltinTable, text: &'static str, name: &str, function: Closure) {
+    // The same name as a piece of the text, which lives as long as the program.
+    let declared = text.find(&format!("fn {name}(")).expect("functions are declared in the text") + "fn ".len();
+    let name: &'static str = &text[declared..declared + name.len()];
+    match name.split_once('_') {
+        Some(("function", name)) => table.add_script(name, function),
+        Some(("stream", method)) if method != "iter" => table.add_script(format!("stream.{method}"), function),
+        Some((owner, method)) => {
+            if owner == "iter" && !RANGE_OWN.contains(&method) && method != "iter" {
+                table.add_method("range", method, Method::Script(function.clone()));
+            }
+            table.add_method(owner, method, Method::Script(function));
         }
+        None => {}
     }
 }

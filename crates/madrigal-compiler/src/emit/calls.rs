@@ -161,7 +161,9 @@ impl Emitter<'_> {
         span: Span,
     ) {
         let at = self.window(dst);
-        if let Some(enumeration) = self.enum_receiver(receiver) {
+        if let Some(function) = self.namespace_function(receiver, &name.0) {
+            self.call_callee(Callee::Script(function), name, arguments, at, span);
+        } else if let Some(enumeration) = self.enum_receiver(receiver) {
             self.enum_variant(&enumeration, &name.0, arguments, at, span);
         } else {
             let register = self.state().allocate();
@@ -192,6 +194,13 @@ impl Emitter<'_> {
         if at != dst {
             self.op(I::Take { dst, src: at }, span);
         }
+    }
+
+    /// The function that `NAMESPACE.name` means, unless a variable hides the namespace.
+    fn namespace_function(&mut self, receiver: &Expr, name: &Name) -> Option<madrigal_vm::Closure> {
+        let ExprKind::Name(namespace) = &receiver.kind else { return None };
+        let function = self.unit.builtins.script(&format!("{namespace}.{name}"))?.clone();
+        self.resolve(namespace).is_none().then_some(function)
     }
 
     /// `E.V(arguments)`: the fields stand from `at` on.

@@ -21,7 +21,7 @@ impl Emitter<'_> {
         span: Span,
     ) {
         let at = self.state().allocate_many(3);
-        self.expr_to(source, at);
+        self.parallel_source(mode, source, at, span);
         match max_concurrent {
             Some(cap) => self.expr_to(cap, at + 2),
             None => self.op(I::LoadNil { dst: at + 2 }, span),
@@ -35,6 +35,17 @@ impl Emitter<'_> {
         self.closure(body, at + 1, Str::from(shown), None);
         self.op(I::Parallel { mode, at }, span);
         self.op(I::Take { dst, src: at }, span);
+    }
+
+    fn parallel_source(&mut self, mode: ParallelMode, source: &Expr, at: u16, span: Span) {
+        let gather = self.unit.builtins.script("__parallel_source").cloned();
+        let (Some(gather), true) = (gather, mode != ParallelMode::Count) else {
+            return self.expr_to(source, at);
+        };
+        let constant = self.state().builder.constant(madrigal_vm::Value::Closure(gather));
+        self.expr_to(source, at + 1);
+        self.op(I::LoadConst { dst: at, constant }, span);
+        self.op(I::Call { at, count: 1 }, span);
     }
 
     /// A region that the outside world opens and closes around a block.

@@ -213,31 +213,18 @@ impl<'a> Emitter<'a> {
         }
     }
 
-    /// The functions of the prelude.
-    pub(super) fn bare_functions(&mut self) -> Vec<(Name, Arc<Proto>)> {
-        let functions: Vec<Rc<crate::hir::Function>> = self
-            .unit
-            .module
-            .body
-            .statements
-            .iter()
-            .filter_map(|it| match &it.kind {
-                StatementKind::Function(function) => Some(function.clone()),
-                _ => None,
-            })
-            .collect();
+    /// A function of a library module.
+    pub(super) fn bare_function(&mut self, position: usize) -> Option<(Name, Arc<Proto>)> {
+        let statement = self.unit.module.body.statements.get(position)?;
+        let StatementKind::Function(function) = &statement.kind else { return None };
+        let function: Rc<crate::hir::Function> = function.clone();
+        let name = function.name.as_ref()?.0.clone();
         self.begin(Str::from("prelude"), None);
         self.open_scope();
-        let emitted = functions
-            .into_iter()
-            .filter_map(|function| {
-                let name = function.name.as_ref()?.0.clone();
-                Some((name.clone(), self.function(&function, Str::from(&*name), Some(name.clone()))))
-            })
-            .collect();
+        let proto = self.function(&function, Str::from(&*name), Some(name.clone()));
         self.close_scope(Span::default());
         self.finish(Vec::new(), 0, false);
-        emitted
+        Some((name, proto))
     }
 }
 
