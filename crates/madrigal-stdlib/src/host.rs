@@ -12,6 +12,7 @@ pub use random::Generator;
 pub use surroundings::{RealTime, Surroundings, Work};
 
 use crate::http::Clients;
+use crate::regexes::Patterns;
 use crate::task::{TaskHost, TaskState};
 use madrigal_vm::{Cx, Fault, Value};
 use parking_lot::Mutex;
@@ -68,6 +69,8 @@ pub struct Run {
     pub tasks: TaskState,
     /// HTTP clients and sessions.
     pub(crate) http: Clients,
+    /// Compiled regular expressions.
+    pub(crate) patterns: Patterns,
     argv: Vec<String>,
     execution_root: PathBuf,
     environment: Option<BTreeMap<String, String>>,
@@ -89,6 +92,7 @@ impl Run {
             stderr: options.stderr,
             tasks: options.tasks,
             http: Clients::default(),
+            patterns: Patterns::default(),
             argv: options.argv,
             execution_root: options.execution_root,
             environment: options.environment,

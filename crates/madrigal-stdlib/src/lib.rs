@@ -21,6 +21,7 @@ mod output;
 mod paths;
 pub mod prelude;
 mod process;
+mod regexes;
 mod results;
 mod sets;
 pub mod task;
@@ -54,6 +55,7 @@ pub fn register(table: &mut BuiltinTable) {
     paths::register(table);
     prelude::register(table);
     process::register(table);
+    regexes::register(table);
     results::register(table);
     sets::register(table);
     tcp::register(table);
