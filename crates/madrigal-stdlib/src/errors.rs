@@ -5,6 +5,8 @@ use madrigal_vm::{Args, Cx, Fault, Value};
 madrigal_vm::builtins! {
     /// Throws the dict `{message, category}`; an unknown category becomes `generic`.
     "throw_error" (message: string, category: string = "generic") -> never = throw_error;
+    /// Thrown values of the failures attached to the equal error that this task received last.
+    "error_suppressed" (error: any) -> list = error_suppressed;
     /// The category of a caught error.
     "error_category" (error: any) -> string = error_category;
     /// Whether a caught error is a timeout.
@@ -124,6 +126,10 @@ fn throw_error(_: &mut Cx<'_>, args: Args<'_>) -> Result<(), Fault> {
     let category = known(&args.string(1)).unwrap_or("generic");
     let error = [("message", Value::String(args.string(0))), ("category", Value::from(category))];
     Err(Fault::thrown(Value::dict(error)))
+}
+
+fn error_suppressed(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Value, Fault> {
+    Ok(Value::list(cx.received.as_ref().map(|it| it.suppressed_by(args.get(0))).unwrap_or_default()))
 }
 
 fn error_category(_: &mut Cx<'_>, args: Args<'_>) -> Result<String, Fault> {

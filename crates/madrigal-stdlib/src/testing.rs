@@ -55,7 +55,7 @@ impl Bench {
             },
             None => table.function(name).expect("the builtin exists"),
         };
-        let mut cx = Cx { host: &mut self.host, program: &self.program, site: (0, (0, 0)) };
+        let mut cx = Cx { host: &mut self.host, program: &self.program, received: &mut None, site: (0, (0, 0)) };
         (row.run)(&mut cx, Args::new(&mut args))
     }
 

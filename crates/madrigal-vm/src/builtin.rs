@@ -4,6 +4,7 @@
 use crate::effect::{Effect, Wait};
 use crate::fault::Fault;
 use crate::program::Program;
+use crate::received::Received;
 use crate::value::{Closure, Dict, Kind, List, Str, Value};
 use std::any::Any;
 use std::collections::HashMap;
@@ -228,6 +229,8 @@ pub struct Cx<'a> {
     pub host: &'a mut (dyn Any + Send),
     /// The running program.
     pub program: &'a Program,
+    /// What the task remembers of errors it received.
+    pub received: &'a mut Option<Received>,
     /// Module index and span of the call.
     pub site: (u32, (u32, u32)),
 }

@@ -121,7 +121,7 @@ impl Vm {
         let frame = self.frames.last().expect("code runs in a frame");
         let at = (frame.pc as usize).saturating_sub(1);
         let site = (frame.proto().module, frame.proto().spans.get(at).copied().unwrap_or_default());
-        let mut cx = Cx { host, program: &self.program, site };
+        let mut cx = Cx { host, program: &self.program, received: &mut self.received, site };
         let arguments = self.stack.range(slot + 1, slot + 1 + count);
         let outcome = (builtin.run)(&mut cx, Args::new(arguments));
         for argument in arguments {

@@ -8,6 +8,7 @@ use crate::fault::Fault;
 use crate::generator::{GeneratorObject, Goal, Pull};
 use crate::ops::{arithmetic, collections, iteration, places};
 use crate::program::Program;
+use crate::received::Received;
 use crate::stack::{Code, Frame, Stack};
 use crate::unwind::{Completion, Flow, Handler, HandlerKind};
 use crate::value::{Closure, EnumValue, List, Str, Struct, Value, equal};
@@ -39,6 +40,8 @@ pub struct Vm {
     /// State of imported modules by module; shared with other tasks until written.
     pub(crate) state: Vec<Arc<Vec<Value>>>,
     pub(crate) impls: Arc<Impls>,
+    /// Made when the program first receives an error that has others attached.
+    pub(crate) received: Option<Received>,
     /// Pulls of generators under way, innermost last.
     pub(crate) pulls: Vec<Pull>,
 }
@@ -113,6 +116,7 @@ impl Vm {
             depth_max,
             state,
             impls,
+            received: None,
             pulls: Vec::new(),
         };
         vm.stack.reserve(1 + args.len());

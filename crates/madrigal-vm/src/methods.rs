@@ -82,7 +82,7 @@ mod tests {
         let Some(Method::Native(method)) = table.method(name).and_then(|set| set.of(&receiver)) else {
             return "no such method".to_owned();
         };
-        let mut cx = Cx { host: &mut (), program: &program, site: (0, (0, 0)) };
+        let mut cx = Cx { host: &mut (), program: &program, received: &mut None, site: (0, (0, 0)) };
         let mut args: Vec<Value> = std::iter::once(receiver).chain(args).collect();
         match (method.run)(&mut cx, Args::new(&mut args)) {
             Ok(Outcome::Value(value)) => value.to_string(),

@@ -125,6 +125,9 @@ impl Vm {
     }
 
     fn enter_catch(&mut self, fault: Fault, dst: u16, to: u32) {
+        if !fault.suppressed().is_empty() || self.received.is_some() {
+            self.received.get_or_insert_default().note(&fault);
+        }
         let base = self.frames.last().expect("a handler belongs to a frame").base as usize;
         *self.stack.at(base + dst as usize) = fault.caught();
         let shields = fault.is_cancelled();

@@ -4,7 +4,7 @@ use super::joining::Joining;
 use super::tasks::{settled, tasks_of};
 use crate::task::TaskFault;
 use madrigal_runtime::{Ended, TaskHandle};
-use madrigal_vm::{Args, Cx, Fault, Handle, HandleObject, Value, Wait};
+use madrigal_vm::{Args, Cx, Fault, Handle, HandleObject, Received, Value, Wait};
 use parking_lot::Mutex;
 use std::future::poll_fn;
 use std::task::{Context, Poll, ready};
@@ -18,6 +18,7 @@ madrigal_vm::builtins! {
 struct Completed {
     tasks: Vec<TaskHandle<Value, TaskFault>>,
     handles: Vec<Value>,
+    received: Received,
     /// `None` once all have ended.
     joining: Mutex<Option<Joining<Ended<Value, TaskFault>>>>,
 }
@@ -56,16 +57,17 @@ impl Completed {
         Poll::Ready(Value::dict([
             ("index", Value::from(index)),
             ("handle", self.handles[index].clone()),
-            ("result", task.try_outcome().map_or(Value::Nil, settled)),
+            ("result", task.try_outcome().map_or(Value::Nil, |it| settled(it, &self.received))),
         ]))
     }
 }
 
-fn as_completed(_: &mut Cx<'_>, args: Args<'_>) -> Result<Value, Fault> {
+fn as_completed(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Value, Fault> {
     let tasks = tasks_of("as_completed", args.get(0))?;
     let handles = args.list(0).map(|it| it.to_vec()).unwrap_or_default();
+    let received = cx.received.get_or_insert_default().clone();
     let joining = Mutex::new(Some(Joining::new(tasks.iter().map(TaskHandle::ended))));
-    Ok(Value::Handle(Handle::new(Completed { tasks, handles, joining })))
+    Ok(Value::Handle(Handle::new(Completed { tasks, handles, received, joining })))
 }
 
 /// The wait for the next item, when `source` is such a stream.

@@ -5,7 +5,7 @@ use super::{host, wait};
 use crate::task::{TaskFault, TaskObject, deadlock, value_of};
 use madrigal_runtime::{CancelKind, CancelReason, Outcome as Ended, TaskHandle, TaskRef};
 use madrigal_vm::effect::Spawning;
-use madrigal_vm::{Args, Cx, Effect, Fault, Outcome, Pair, Value, Wait};
+use madrigal_vm::{Args, Cx, Effect, Fault, Outcome, Pair, Received, Value, Wait};
 use std::future::poll_fn;
 use std::time::Duration;
 
@@ -49,7 +49,8 @@ fn task_of(value: &Value) -> Option<&TaskHandle<Value, TaskFault>> {
 }
 
 pub(super) fn tasks_of(name: &str, value: &Value) -> Result<Vec<TaskHandle<Value, TaskFault>>, Fault> {
-    let wrong = |it: &Value| Fault::type_error(format!("{name}: expected a task or a list of tasks, got {}", it.type_name()));
+    let wrong =
+        |it: &Value| Fault::type_error(format!("{name}: expected a task or a list of tasks, got {}", it.type_name()));
     let Value::List(items) = value else { return Err(wrong(value)) };
     let tasks = items.iter().map(|it| task_of(it).cloned().ok_or_else(|| wrong(it))).collect::<Result<Vec<_>, _>>()?;
     tasks.iter().try_for_each(|it| not_itself(name, it))?;
@@ -100,19 +101,23 @@ fn await_list(list: &Value) -> Result<Outcome, Fault> {
 }
 
 /// Outcome as a `Result`, wrapped as it is.
-pub(super) fn settled(outcome: Ended<Value, TaskFault>) -> Value {
+pub(super) fn settled(outcome: Ended<Value, TaskFault>, received: &Received) -> Value {
     match value_of(outcome) {
         Ok(value) => Value::ok(value),
-        Err(fault) => Value::err(fault.caught()),
+        Err(fault) => {
+            received.note(&fault);
+            Value::err(fault.caught())
+        }
     }
 }
 
-fn settle(_: &mut Cx<'_>, args: Args<'_>) -> Result<Outcome, Fault> {
+fn settle(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Outcome, Fault> {
+    let received = cx.received.get_or_insert_default().clone();
     if let Some(task) = task_of(args.get(0)) {
         not_itself("settle", task)?;
         task.mark_observed();
         let join = task.join();
-        return Ok(wait("settle", async move { Ok(settled(join.await)) }));
+        return Ok(wait("settle", async move { Ok(settled(join.await, &received)) }));
     }
     let tasks = tasks_of("settle", args.get(0))?;
     tasks.iter().for_each(TaskHandle::mark_observed);
@@ -120,7 +125,7 @@ fn settle(_: &mut Cx<'_>, args: Args<'_>) -> Result<Outcome, Fault> {
     Ok(wait("settle", async move {
         let mut results = Vec::with_capacity(joins.len());
         for join in joins {
-            results.push(settled(join.await));
+            results.push(settled(join.await, &received));
         }
         Ok(Value::list(results))
     }))
@@ -139,11 +144,7 @@ fn await_first(_: &mut Cx<'_>, args: Args<'_>) -> Result<Outcome, Fault> {
         tasks[index].mark_observed();
         let mut remaining = handles;
         let handle = remaining.remove(index);
-        Ok(Value::dict([
-            ("index", Value::from(index)),
-            ("handle", handle),
-            ("remaining", Value::list(remaining)),
-        ]))
+        Ok(Value::dict([("index", Value::from(index)), ("handle", handle), ("remaining", Value::list(remaining))]))
     }))
 }
 
@@ -167,7 +168,8 @@ fn cancel_graceful(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Outcome, Fault> {
     let run = host(cx).run.clone();
     task.cancel(CancelReason::new(CancelKind::Cancel, ""));
     Ok(wait("cancel_graceful", async move {
-        let mut joining = Joining::new([Either::Task(Box::pin(task.join())), Either::Timer(Box::pin(run_sleep(run, timeout)))]);
+        let mut joining =
+            Joining::new([Either::Task(Box::pin(task.join())), Either::Timer(Box::pin(run_sleep(run, timeout)))]);
         let first = poll_fn(|cx| joining.poll_next(cx)).await;
         Ok(match first {
             Some((0, Some(outcome))) => match value_of(outcome) {
@@ -195,10 +197,7 @@ enum Either<A, B> {
 impl<A: Future, B: Future<Output = ()>> Future for Either<A, B> {
     type Output = Option<A::Output>;
 
-    fn poll(
-        mut self: std::pin::Pin<&mut Self>,
-        cx: &mut std::task::Context<'_>,
-    ) -> std::task::Poll<Option<A::Output>> {
+    fn poll(mut self: std::pin::Pin<&mut Self>, cx: &mut std::task::Context<'_>) -> std::task::Poll<Option<A::Output>> {
         match &mut *self {
             Either::Task(task) => task.as_mut().poll(cx).map(Some),
             Either::Timer(timer) => timer.as_mut().poll(cx).map(|()| None),
