@@ -183,7 +183,11 @@ impl Vm {
     /// Makes the next `step` throw, whatever the task was doing. For a wait that is to be given up and for running code.
     pub fn interrupt(&mut self, fault: Fault) {
         self.waiting = Waiting::Nothing;
-        self.incoming = Some(fault);
+        // A way out that was about to go on ends here; a failure stays the failure.
+        self.incoming = match self.resumed_leave() {
+            Some(Completion::Throw(first)) => Some(first),
+            _ => Some(fault),
+        };
     }
 
     /// How many arguments the running function was passed.

@@ -183,7 +183,7 @@ impl ScriptTask {
         };
         let vm = self.vm.seed().task(body, &[]);
         let (run, values) = (self.host.run.clone(), self.host.values.clone());
-        let spec = |kind| TaskSpec::new(kind).with_grace(run.tasks.grace);
+        let spec = |kind| TaskSpec { inline_start: true, ..TaskSpec::new(kind).with_grace(run.tasks.grace) };
         let make = |context: TaskContext| ScriptTask::new(vm, run.clone(), context, values);
         let handle = match how {
             Spawning::Child => {
@@ -507,15 +507,29 @@ impl ScriptTask {
         self.host.run.stdout.flush();
         let Doing::Ending(ended) = &mut self.doing else { return Poll::Pending };
         Poll::Ready(match (ended.take(), closed) {
-            (Some(Err(fault)), _) if fault.is_cancelled() && self.host.context.is_cancelled() => {
-                let reason = self.host.context.cancel_reason();
-                Outcome::Cancelled(reason.unwrap_or_else(|| CancelReason::new(CancelKind::Cancel, "")))
+            (Some(Err(fault)), closed) if fault.is_cancelled() && self.host.context.is_cancelled() => {
+                self.cancelled(&fault, closed.err())
             }
             (_, Err(failure)) => self.failed(failure.0),
             (Some(Err(fault)), Ok(())) => self.failed(fault),
             (Some(Ok(value)), Ok(())) => Outcome::Ok(value),
             (None, Ok(())) => Outcome::Ok(Value::Nil),
         })
+    }
+
+    /// It ended by its cancellation. What its cleanups failed with is for whoever was the reason, if that reports it.
+    fn cancelled(&self, fault: &Fault, below: Option<TaskFault>) -> Outcome<Value, TaskFault> {
+        let reason = self.host.context.cancel_reason();
+        let reason = reason.unwrap_or_else(|| CancelReason::new(CancelKind::Cancel, ""));
+        let reports = matches!(reason.kind, CancelKind::ScopeFailed | CancelKind::RaceLost | CancelKind::Timeout);
+        let mut later = fault.suppressed().iter().cloned().chain(below.map(|it| it.0));
+        match later.next() {
+            Some(mut first) if reports => {
+                later.for_each(|it| first.suppress(it));
+                Outcome::Failed(TaskFault(first))
+            }
+            _ => Outcome::Cancelled(reason),
+        }
     }
 
     fn failed(&self, fault: Fault) -> Outcome<Value, TaskFault> {
