@@ -20,7 +20,6 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -78,8 +77,8 @@ pub struct Run {
     surroundings: Arc<dyn Surroundings>,
     /// Threshold of structured log lines, 0 (debug) to 3 (error).
     log_level: AtomicU8,
-    /// Monotonic time at the first use of the monotonic clock by the script.
-    monotonic_origin: OnceLock<i64>,
+    /// Monotonic time at the first use of the monotonic clock by the script, or when time was last mocked.
+    monotonic_origin: Mutex<Option<i64>>,
     /// Number of the next handle.
     next_id: AtomicU64,
 }
@@ -99,7 +98,7 @@ impl Run {
             random: Mutex::new(options.seed.map_or_else(Generator::unpredictable, Generator::from_seed)),
             surroundings: options.surroundings,
             log_level: AtomicU8::new(0),
-            monotonic_origin: OnceLock::new(),
+            monotonic_origin: Mutex::new(None),
             next_id: AtomicU64::new(1),
         }
     }
@@ -140,7 +139,28 @@ impl Run {
     /// Milliseconds since the first call in this run; never decreases.
     pub fn monotonic_ms(&self) -> i64 {
         let now = self.surroundings.monotonic_ms();
-        now - self.monotonic_origin.get_or_init(|| now)
+        now - *self.monotonic_origin.lock().get_or_insert(now)
+    }
+
+    /// Switches to virtual time.
+    pub fn mock_time(&self, wall_ms: i64) {
+        self.surroundings.mock_time(wall_ms);
+        *self.monotonic_origin.lock() = Some(self.surroundings.monotonic_ms());
+    }
+
+    /// Switches back to real time.
+    pub fn unmock_time(&self) {
+        self.surroundings.unmock_time();
+    }
+
+    /// Whether time is virtual.
+    pub fn is_time_mocked(&self) -> bool {
+        self.surroundings.is_time_virtual()
+    }
+
+    /// Moves virtual time; ends when all timers due until then have fired.
+    pub async fn advance(&self, time: Duration) {
+        self.surroundings.advance(time).await;
     }
 
     /// Waits on the clock of the run.

@@ -61,6 +61,7 @@ pub fn register(table: &mut BuiltinTable) {
     tcp::register(table);
     text::register(table);
     time::register(table);
+    time::register_mock(table);
 }
 
 /// The global values of a run: `pi`, `e` and `argv`.

@@ -1,5 +1,9 @@
 //! Clock, sleep and durations. All time comes from the clock of the run.
 
+mod mock;
+
+pub use mock::register as register_mock;
+
 use crate::host::{Run, run};
 use madrigal_vm::{Args, Cx, Effect, Fault, Outcome, Value, Wait};
 use std::fmt::Write;

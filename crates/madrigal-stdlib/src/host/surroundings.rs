@@ -16,6 +16,24 @@ pub trait Surroundings: Send + Sync {
     /// Resolves after `time`.
     fn sleep(&self, time: Duration) -> Work<'static>;
 
+    /// Switches to virtual time, calling this instant `wall_ms`.
+    fn mock_time(&self, wall_ms: i64) {
+        let _ = wall_ms;
+    }
+
+    /// Switches back to real time.
+    fn unmock_time(&self) {}
+
+    /// Whether time is virtual.
+    fn is_time_virtual(&self) -> bool {
+        false
+    }
+
+    /// Moves virtual time.
+    fn advance(&self, time: Duration) -> Work<'static> {
+        self.sleep(time)
+    }
+
     /// Carries out work that waits for the outside. Until it is done or dropped the run is not deadlocked and virtual
     /// time does not jump; sockets, processes and the blocking pool can be used inside.
     fn external<'a>(&self, work: Work<'a>) -> Work<'a>;
@@ -73,6 +91,22 @@ impl Surroundings for madrigal_runtime::RuntimeHandle {
 
     fn sleep(&self, time: Duration) -> Work<'static> {
         Box::pin(self.clock().sleep(time))
+    }
+
+    fn mock_time(&self, wall_ms: i64) {
+        self.mock_time(wall_ms);
+    }
+
+    fn unmock_time(&self) {
+        self.unmock_time();
+    }
+
+    fn is_time_virtual(&self) -> bool {
+        self.clock().is_virtual()
+    }
+
+    fn advance(&self, time: Duration) -> Work<'static> {
+        Box::pin(self.clock().advance(time))
     }
 
     fn external<'a>(&self, work: Work<'a>) -> Work<'a> {
