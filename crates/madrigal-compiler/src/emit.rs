@@ -11,6 +11,7 @@ mod functions;
 mod items;
 mod matching;
 mod names;
+mod parameters;
 mod places;
 mod registers;
 mod statements;
@@ -76,6 +77,8 @@ struct Emitter<'a> {
     structs: HashMap<Name, Arc<Shape>>,
     /// Enums declared anywhere in the file.
     enums: HashSet<Name>,
+    /// Interfaces declared anywhere in the file.
+    interfaces: HashSet<Name>,
     /// Functions and such declared anywhere in the file; calling one that is out of scope fails when it runs.
     declared: HashSet<Name>,
     /// Slots of this module's top-level functions.
@@ -107,6 +110,7 @@ pub fn emit(unit: Unit<'_>, functions: &mut Vec<Str>) -> Emitted {
         diagnostics: Vec::new(),
         structs: HashMap::new(),
         enums: HashSet::new(),
+        interfaces: HashSet::new(),
         declared: HashSet::new(),
         slots: HashMap::new(),
         state_slots: HashMap::new(),
@@ -143,6 +147,7 @@ pub fn emit_function(
         diagnostics: Vec::new(),
         structs: HashMap::new(),
         enums: HashSet::new(),
+        interfaces: HashSet::new(),
         declared: HashSet::new(),
         slots: HashMap::new(),
         state_slots: HashMap::new(),

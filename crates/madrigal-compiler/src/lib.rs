@@ -3,5 +3,6 @@
 pub mod emit;
 pub mod hir;
 pub mod program;
-mod suggest;
 pub mod lower;
+
+use madrigal_vm::suggest;

@@ -6,7 +6,7 @@ use crate::bytecode::{Capture, Instruction as I, Proto};
 use crate::effect::{Effect, ParallelMode, Region, Resume, Spawning, Step};
 use crate::fault::Fault;
 use crate::generator::{GeneratorObject, Goal, Pull};
-use crate::ops::{arithmetic, collections, iteration, places};
+use crate::ops::{arithmetic, collections, iteration, parameters, places};
 use crate::program::Program;
 use crate::received::Received;
 use crate::stack::{Code, Frame, Stack};
@@ -630,6 +630,12 @@ impl Vm {
                 I::CheckList { src } => {
                     if !matches!(w.get(src), Value::List(_)) {
                         raise!(places::not_a_list(w.get(src)));
+                    }
+                }
+                I::CheckParam { src, check } => {
+                    let (name, check) = &proto.checks[check as usize];
+                    if !parameters::admits(check, w.get(src)) {
+                        raise!(parameters::failure(name, check, w.get(src)));
                     }
                 }
                 I::EnumField { dst, src, index } => w.set(dst, match w.get(src) {

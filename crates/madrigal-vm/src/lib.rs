@@ -15,6 +15,7 @@ mod ops;
 pub mod program;
 mod received;
 mod stack;
+pub mod suggest;
 mod unwind;
 pub mod value;
 

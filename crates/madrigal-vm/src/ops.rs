@@ -3,4 +3,5 @@
 pub(crate) mod arithmetic;
 pub(crate) mod collections;
 pub(crate) mod iteration;
+pub(crate) mod parameters;
 pub(crate) mod places;

@@ -2,7 +2,7 @@
 
 use crate::hir::Span;
 use madrigal_vm::builtin::{Builtin, MethodSet};
-use madrigal_vm::bytecode::{Capture, Instruction, Proto};
+use madrigal_vm::bytecode::{Capture, Instruction, Proto, TypeCheck};
 use madrigal_vm::{GeneratorKind, Shape, Str, Value};
 use std::collections::HashMap;
 use triomphe::Arc;
@@ -28,6 +28,7 @@ pub(super) struct Builder {
     builtins: Vec<Arc<Builtin>>,
     methods: Vec<(Str, MethodSet)>,
     shapes: Vec<Arc<Shape>>,
+    checks: Vec<(Str, TypeCheck)>,
     /// Set when a table has outgrown its operand.
     pub overflow: bool,
 }
@@ -129,6 +130,12 @@ impl Builder {
         self.index(index)
     }
 
+    /// Index of a check of the parameter `name`.
+    pub fn check(&mut self, name: Str, check: TypeCheck) -> u16 {
+        self.checks.push((name, check));
+        self.index(self.checks.len() - 1)
+    }
+
     /// The finished function. Every label that is jumped to must have been placed.
     pub fn finish(mut self, head: Head) -> Proto {
         let labels = std::mem::take(&mut self.labels);
@@ -152,6 +159,7 @@ impl Builder {
             builtins: self.builtins.into(),
             methods: self.methods.into(),
             shapes: self.shapes.into(),
+            checks: self.checks.into(),
             captures: head.captures.into(),
             copied_captures: head.copied_captures.into(),
             generator: head.generator,

@@ -35,6 +35,7 @@ impl Emitter<'_> {
                 self.default(position as u16, default);
             }
         }
+        self.check_parameters(function);
         self.prepare_cells(&function.body.statements);
         self.body(function);
         let names = function.params.iter().map(|it| Str::from(&*it.name.0)).collect();

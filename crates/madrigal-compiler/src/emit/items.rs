@@ -41,6 +41,9 @@ impl<'a> Emitter<'a> {
                 self.enums.insert(it.name.0.clone());
                 self.declared.insert(it.name.0.clone());
             }
+            StatementKind::Interface(it) => {
+                self.interfaces.insert(it.name.0.clone());
+            }
             StatementKind::Function(function) => {
                 self.declared.extend(function.name.iter().map(|it| it.0.clone()));
             }

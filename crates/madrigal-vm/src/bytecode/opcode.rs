@@ -29,6 +29,8 @@ pub type BuiltinIndex = u16;
 pub type MethodIndex = u16;
 /// Index of a shape.
 pub type ShapeIndex = u16;
+/// Index of a check of a parameter.
+pub type CheckIndex = u16;
 /// A yes or no operand.
 pub type Flag = bool;
 /// A small code whose meaning the row gives.
@@ -53,6 +55,7 @@ pub enum Operand {
     BuiltinIndex(u16),
     MethodIndex(u16),
     ShapeIndex(u16),
+    CheckIndex(u16),
     Flag(bool),
     Byte(u8),
     Label(u32),
@@ -178,6 +181,7 @@ opcodes! {
     ListRest { dst: Reg, src: Reg, index: Count } "dst = items from index on";
     CheckDict { src: Reg } "an error unless src is a dict";
     CheckList { src: Reg } "an error unless src is a list";
+    CheckParam { src: Reg, check: CheckIndex } "an error unless the argument src passes the check of its parameter";
     EnumField { dst: Reg, src: Reg, index: Count } "dst = field of an enum value or nil";
 
     Call { at: Reg, count: Count } "calls the function in at";

@@ -1,6 +1,6 @@
 //! A compiled function: code, constants and what is needed to call it and to report where it failed.
 
-use super::Instruction;
+use super::{Instruction, TypeCheck};
 use crate::builtin::{Builtin, MethodSet};
 use crate::generator::GeneratorKind;
 use crate::value::{Shape, Str, Value};
@@ -37,6 +37,8 @@ pub struct Proto {
     pub methods: Box<[(Str, MethodSet)]>,
     /// Shapes of the structs it makes.
     pub shapes: Box<[Arc<Shape>]>,
+    /// Parameter names and what is asked of the arguments.
+    pub checks: Box<[(Str, TypeCheck)]>,
     /// How its captures are filled when the closure is made.
     pub captures: Box<[Capture]>,
     /// Whether calls give a generator instead of running the body.

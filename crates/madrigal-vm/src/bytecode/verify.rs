@@ -78,6 +78,7 @@ fn in_range(operand: Operand, proto: &Proto, functions: usize) -> bool {
         Operand::ProtoIndex(it) => (it as usize) < proto.protos.len(),
         Operand::BuiltinIndex(it) => (it as usize) < proto.builtins.len(),
         Operand::MethodIndex(it) => (it as usize) < proto.methods.len(),
+        Operand::CheckIndex(it) => (it as usize) < proto.checks.len(),
         Operand::ShapeIndex(it) => (it as usize) < proto.shapes.len(),
         Operand::Count(_) | Operand::Int(_) | Operand::Wide(_) | Operand::Slot(_) | Operand::Flag(_) | Operand::Byte(_) => true,
     }
