@@ -532,6 +532,9 @@ impl Vm {
                 I::ListPush { list, src } => {
                     test!(arithmetic::push(w.get_mut(list), w.get_mut(src)));
                 }
+                I::SetAdd { set, src } => {
+                    test!(arithmetic::add_member(w.get_mut(set), w.get_mut(src)));
+                }
                 I::MakeDict { dst } => w.set(dst, Value::Dict(crate::value::Dict::new())),
                 I::DictSet { dict, name, src } => {
                     let value = w.take(src);

@@ -66,19 +66,23 @@ impl Emitter<'_> {
         self.op(I::Take { dst: register, src }, span);
     }
 
-    /// `xs = xs.push(v)`: appends without copying when `xs` is the only holder of a list.
+    /// `xs = xs.push(v)` and `s = s.add(v)`: without copying when the variable is the only holder of the list or set.
     fn push_in_place(&mut self, register: u16, name: &Name, value: &Expr) -> bool {
         let ExprKind::MethodCall { receiver, name: (method, span), arguments, optional: false } = &value.kind else {
             return false;
         };
         let ours = matches!(&receiver.kind, ExprKind::Name(it) if it == name);
         let [argument] = arguments.as_slice() else { return false };
-        if !ours || &**method != "push" || argument.spread || names::has_block(&argument.value) {
+        if !ours || !matches!(&**method, "push" | "add") || argument.spread || names::has_block(&argument.value) {
             return false;
         }
         let at = self.state().allocate_many(3);
         self.expr_to(&argument.value, at + 2);
-        self.op(I::ListPush { list: register, src: at + 2 }, *span);
+        let in_place = match &**method {
+            "push" => I::ListPush { list: register, src: at + 2 },
+            _ => I::SetAdd { set: register, src: at + 2 },
+        };
+        self.op(in_place, *span);
         let done = self.state().builder.label();
         let to = self.state().builder.to(done);
         self.op(I::Jump { to }, *span);

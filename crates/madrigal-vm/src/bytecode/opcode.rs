@@ -158,6 +158,7 @@ opcodes! {
     ListAppend { list: Reg, src: Reg } "appends src, which is consumed";
     ListExtend { list: Reg, src: Reg } "appends the items of src, an error unless a list";
     ListPush { list: Reg, src: Reg } "jump when list is a list; then src was moved to its end, in place";
+    SetAdd { set: Reg, src: Reg } "jump when set is a set; then src was moved to its end unless a member equals it, in place";
     MakeDict { dst: Reg } "dst = {}";
     DictSet { dict: Reg, name: Name, src: Reg } "dict[name] = src, which is consumed";
     DictSetComputed { dict: Reg, key: Reg, src: Reg } "dict[display(key)] = src, which is consumed";

@@ -62,15 +62,9 @@ fn contains(_: &mut Cx<'_>, mut args: Args<'_>) -> Result<bool, Fault> {
     Ok(receiver(&mut args).contains(args.get(1)))
 }
 
-fn add_to(members: &mut Set, value: Value) {
-    if !members.contains(&value) {
-        members.insert(value);
-    }
-}
-
 fn add(_: &mut Cx<'_>, mut args: Args<'_>) -> Result<Value, Fault> {
     let mut members = receiver(&mut args);
-    add_to(&mut members, args.take(1));
+    members.add(args.take(1));
     Ok(Value::Set(members))
 }
 
@@ -83,7 +77,7 @@ fn remove(_: &mut Cx<'_>, mut args: Args<'_>) -> Result<Value, Fault> {
 fn union(_: &mut Cx<'_>, mut args: Args<'_>) -> Result<Value, Fault> {
     let mut members = receiver(&mut args);
     if let Some(other) = take(&mut args, 1) {
-        other.iter().for_each(|it| add_to(&mut members, it.clone()));
+        other.iter().for_each(|it| members.add(it.clone()));
     }
     Ok(Value::Set(members))
 }

@@ -197,6 +197,17 @@ pub fn extend(list: &mut Value, src: Value) -> Result<(), Fault> {
     }
 }
 
+/// `set = set.add(value)` for a set; `false` for anything else, `value` untouched.
+pub fn add_member(set: &mut Value, value: &mut Value) -> bool {
+    match set {
+        Value::Set(members) => {
+            members.add(value.take());
+            true
+        }
+        _ => false,
+    }
+}
+
 /// `list = list.push(value)` for a list; `false` for anything else, `value` untouched.
 pub fn push(list: &mut Value, value: &mut Value) -> bool {
     match list {

@@ -72,6 +72,13 @@ impl Set {
         }
     }
 
+    /// Adds a member unless one `==` the value; copies first when somebody else holds the set.
+    pub fn add(&mut self, value: Value) {
+        if !self.contains(&value) {
+            self.insert(value);
+        }
+    }
+
     /// Removes the member of the structural key of the value.
     pub fn remove(&mut self, value: &Value) {
         self.remove_at(self.0.0.get_index_of(&Same(value)));
