@@ -240,10 +240,44 @@ fn hash_all<'a, H: Hasher>(values: impl Iterator<Item = &'a Value>, nesting: u32
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::value::Pair;
+    use crate::value::{EnumValue, Pair};
+    use proptest::prelude::*;
 
     fn set(values: impl IntoIterator<Item = Value>) -> Set {
         values.into_iter().collect()
+    }
+
+    fn values() -> impl Strategy<Value = Value> {
+        let leaf = prop_oneof![
+            Just(Value::Nil),
+            any::<bool>().prop_map(Value::Bool),
+            (-2i64..3).prop_map(Value::Int),
+            (-2i64..3).prop_map(|it| Value::Float(it as f64)),
+            prop_oneof![Just(-0.0), Just(0.5), Just(f64::NAN), Just(1e18)].prop_map(Value::Float),
+            prop_oneof![Just(i64::MAX), Just(1_000_000_000_000_000_000)].prop_map(Value::Int),
+            (-2i64..3).prop_map(Value::Duration),
+            "[ab]{0,2}".prop_map(Value::from),
+        ];
+        leaf.prop_recursive(3, 12, 3, |inner| {
+            let many = || proptest::collection::vec(inner.clone(), 0..3);
+            prop_oneof![
+                many().prop_map(Value::list),
+                many().prop_map(Value::set),
+                many().prop_map(|it| Value::dict(["a", "b", "c"].into_iter().zip(it))),
+                (inner.clone(), inner.clone()).prop_map(|(a, b)| Value::Pair(Pair::new(a, b))),
+                inner.prop_map(|it| Value::Enum(EnumValue::ok(it))),
+            ]
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn the_index_finds_what_a_walk_over_all_members_finds(members in proptest::collection::vec(values(), 0..8), wanted in values()) {
+            let set = set(members);
+            prop_assert_eq!(set.contains(&wanted), set.iter().any(|it| equal(it, &wanted)));
+            let key = structural_key(&wanted);
+            prop_assert_eq!(set.has(&wanted), set.iter().any(|it| structural_key(it) == key));
+        }
     }
 
     #[test]
