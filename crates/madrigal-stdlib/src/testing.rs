@@ -1,7 +1,9 @@
 //! A tiny host for unit tests: calls builtins and methods through the table.
 
-use crate::host::{Captured, Output, Run, RunOptions, TaskHost};
-use madrigal_vm::{Args, BuiltinTable, Cx, Effect, Fault, Outcome, Program, Value, methods};
+use crate::host::{Captured, Output, Run, RunOptions};
+use crate::task::{TaskFault, TaskHost};
+use madrigal_runtime::{ExecutorKind, Runtime, TaskContext, TaskKind, TaskSpec};
+use madrigal_vm::{Args, BuiltinTable, Cx, Dict, Effect, Fault, Outcome, Program, Value, methods};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -23,7 +25,7 @@ impl Bench {
         let run = Run::new(RunOptions { stdout, seed: Some(1), execution_root: root, ..RunOptions::default() });
         let program = Program { modules: Vec::new(), functions: Box::default(), builtins: Arc::new(table) };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime can start");
-        Bench { host: TaskHost::new(Arc::new(run)), program, stdout: captured, runtime }
+        Bench { host: host(run), program, stdout: captured, runtime }
     }
 
     /// Another bench whose files are its own.
@@ -31,7 +33,7 @@ impl Bench {
         let mut bench = Bench::new();
         let root: PathBuf = std::env::temp_dir().join(format!("madrigal-{name}-{}", std::process::id()));
         std::fs::create_dir_all(&root).expect("the temporary directory is writable");
-        bench.host = TaskHost::new(Arc::new(Run::new(RunOptions { execution_root: root, ..RunOptions::default() })));
+        bench.host = host(Run::new(RunOptions { execution_root: root, ..RunOptions::default() }));
         bench
     }
 
@@ -68,6 +70,18 @@ impl Bench {
         self.host.run.stdout.flush();
         self.stdout.text()
     }
+}
+
+/// The state of a task that has nothing to do.
+fn host(run: Run) -> TaskHost {
+    let runtime = Runtime::builder().executor(ExecutorKind::Simulated).seed(1).build();
+    let mut own = None;
+    let ended = runtime.block_on_root::<Value, TaskFault, _>(TaskSpec::new(TaskKind::ROOT), |context: TaskContext| {
+        own = Some(context);
+        async { Ok(Value::Nil) }
+    });
+    assert!(ended.is_ok(), "a task without work ends");
+    TaskHost::new(Arc::new(run), own.expect("the task was made"), Dict::new())
 }
 
 /// Asserts the display form of a call's result, or of what a `catch` would see.
