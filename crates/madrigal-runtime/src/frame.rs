@@ -54,6 +54,11 @@ pub(crate) fn enter_inline() -> bool {
     FRAME.with(|frame| !frame.inline.replace(true))
 }
 
+/// Whether tasks are polled at the place of their creation, with a waker that does nothing.
+pub(crate) fn is_inline() -> bool {
+    FRAME.with(|frame| frame.inline.get())
+}
+
 pub(crate) fn leave_inline() {
     FRAME.with(|frame| frame.inline.set(false));
 }

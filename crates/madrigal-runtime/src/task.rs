@@ -395,8 +395,9 @@ where
     fn poll(&self, task: &Arc<AnyTask>, cx: &mut Context<'_>) -> Poll<()> {
         let header = &task.header;
         let mut run = self.run.lock();
-        // The waker of an inline poll does nothing; the executor polls again, with its own.
-        if !run.has_waker && !cx.waker().will_wake(Waker::noop()) {
+        // The waker of an inline poll does nothing; the executor polls again, with its own. (Asking the waker whether it
+        // is the one that does nothing is no way to tell: its table may exist several times.)
+        if !run.has_waker && !crate::frame::is_inline() {
             run.has_waker = true;
             header.parked.lock().waker = Some(cx.waker().clone());
         }
