@@ -63,7 +63,7 @@ impl Vm {
             let slots = self.program.functions.iter().filter_map(|it| it.value.get());
             slots.into_iter().find(|it| is_callee(it)).cloned().unwrap_or_default()
         };
-        let generator = GeneratorObject::new(kind, function, frame.closure, arguments);
+        let generator = GeneratorObject::handle(kind, function, frame.closure, arguments);
         *self.stack.at(base - 1) = Value::Handle(generator);
         Called::Done
     }

@@ -62,7 +62,7 @@ enum State {
 
 impl GeneratorObject {
     /// A generator about to run `closure` with these arguments.
-    pub fn new(kind: GeneratorKind, closure: Value, object: NonNull<ClosureObject>, arguments: Vec<Value>) -> Handle {
+    pub fn handle(kind: GeneratorKind, closure: Value, object: NonNull<ClosureObject>, arguments: Vec<Value>) -> Handle {
         let passed = arguments.len();
         let mut stack = Stack::default();
         stack.reserve(1 + passed);
@@ -91,11 +91,6 @@ impl GeneratorObject {
     pub fn end(&self) {
         let ended = std::mem::replace(&mut *self.state(), State::Done);
         drop(ended);
-    }
-
-    /// What it is.
-    pub fn kind(&self) -> GeneratorKind {
-        self.kind
     }
 }
 

@@ -331,6 +331,22 @@ impl Vm {
                 }
             };
         }
+        // As `called`, where the stack may have grown before the call.
+        macro_rules! called_after_growth {
+            ($result:expr) => {
+                match $result {
+                    Ok(Called::Done | Called::Entered) => reload!(),
+                    Ok(Called::Waits(effect)) => {
+                        self.fuel = fuel;
+                        return Step::Suspended(effect);
+                    }
+                    Err(fault) => {
+                        follow!(self.throw(fault));
+                        continue;
+                    }
+                }
+            };
+        }
         macro_rules! called {
             ($result:expr) => {
                 match $result {
@@ -697,20 +713,17 @@ impl Vm {
                 I::CallSpread { at } => {
                     save!();
                     let count = check!(self.spread(slot!(at) + 1));
-                    called!(self.call_at(host, slot!(at), count));
-                    reload!();
+                    called_after_growth!(self.call_at(host, slot!(at), count));
                 }
                 I::CallBuiltinSpread { at, builtin } => {
                     save!();
                     let count = check!(self.spread(slot!(at) + 1));
-                    called!(self.call_builtin(host, &proto.builtins[builtin as usize], slot!(at), count));
-                    reload!();
+                    called_after_growth!(self.call_builtin(host, &proto.builtins[builtin as usize], slot!(at), count));
                 }
                 I::CallMethodSpread { at, method } => {
                     save!();
                     let count = check!(self.spread(slot!(at) + 2));
-                    called!(self.call_method(host, base, at, method, count));
-                    reload!();
+                    called_after_growth!(self.call_method(host, base, at, method, count));
                 }
                 I::TailCall { at, count } => {
                     save!();

@@ -37,9 +37,10 @@ pub fn shared<T>(it: T) -> Arc<T> {
 }
 
 /// A value of the language.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub enum Value {
     /// `nil`.
+    #[default]
     Nil,
     /// No value: a variable whose declaration has not run, an absent struct field, the end of an iteration.
     /// Never visible to a program.
@@ -303,12 +304,6 @@ impl Value {
     #[inline(always)]
     pub fn take(&mut self) -> Value {
         std::mem::replace(self, Value::Nil)
-    }
-}
-
-impl Default for Value {
-    fn default() -> Value {
-        Value::Nil
     }
 }
 

@@ -170,23 +170,24 @@ impl Emitter<'_> {
 /// Whether code for the expression writes its destination only as its very last act, so that the old value may be read
 /// until then and stays when the expression throws.
 fn writes_at_end(value: &Expr) -> bool {
-    match &value.kind {
+    matches!(
+        &value.kind,
         ExprKind::Nil
-        | ExprKind::Bool(_)
-        | ExprKind::Int(_)
-        | ExprKind::Float(_)
-        | ExprKind::Duration(_)
-        | ExprKind::String(_)
-        | ExprKind::Name(_)
-        | ExprKind::Placeholder
-        | ExprKind::Interpolation(_)
-        | ExprKind::List(_)
-        | ExprKind::Dict(_)
-        | ExprKind::Index { optional: false, .. }
-        | ExprKind::Property { optional: false, .. }
-        | ExprKind::Slice { .. }
-        | ExprKind::Range { .. } => true,
-        ExprKind::Binary { .. } | ExprKind::Unary { .. } => true,
-        _ => false,
-    }
+            | ExprKind::Bool(_)
+            | ExprKind::Int(_)
+            | ExprKind::Float(_)
+            | ExprKind::Duration(_)
+            | ExprKind::String(_)
+            | ExprKind::Name(_)
+            | ExprKind::Placeholder
+            | ExprKind::Interpolation(_)
+            | ExprKind::List(_)
+            | ExprKind::Dict(_)
+            | ExprKind::Index { optional: false, .. }
+            | ExprKind::Property { optional: false, .. }
+            | ExprKind::Slice { .. }
+            | ExprKind::Range { .. }
+            | ExprKind::Binary { .. }
+            | ExprKind::Unary { .. }
+    )
 }

@@ -70,11 +70,10 @@ fn equal_shallow<'a>(a: &'a Value, b: &'a Value, pending: &mut Vec<(&'a Value, &
         }
         (Value::Dict(a), Value::Dict(b)) => {
             a.len() == b.len() && {
-                let zipped = a.iter().zip(b.iter()).all(|((ka, va), (kb, vb))| {
+                a.iter().zip(b.iter()).all(|((ka, va), (kb, vb))| {
                     pending.push((va, vb));
                     ka == kb
-                });
-                zipped
+                })
             }
         }
         (Value::Set(a), Value::Set(b)) => equal_sets(a, b, pending),
