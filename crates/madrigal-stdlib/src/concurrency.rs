@@ -7,11 +7,13 @@ mod channels;
 mod completed;
 mod context;
 mod joining;
+mod permits;
 mod racing;
 mod tasks;
 
 pub use channels::{ChannelObject, channel_of, selected};
 pub use completed::next_completed;
+pub use permits::{HeldPermits, Registry};
 
 use crate::task::TaskHost;
 use madrigal_vm::{BuiltinTable, Cx, Fault, Outcome, Wait};
@@ -23,6 +25,7 @@ pub fn register(table: &mut BuiltinTable) {
     channels::register(table);
     completed::register(table);
     context::register(table);
+    permits::register(table);
     racing::register(table);
     tasks::register(table);
 }

@@ -1,6 +1,7 @@
 //! What a script task is to the library: its state that builtins see, its failure type, its handle.
 //! Not here: how tasks run (the driver in the `madrigal` crate).
 
+use crate::concurrency::{HeldPermits, Registry};
 use crate::host::Run;
 use madrigal_runtime::sync::Lock;
 use madrigal_runtime::{CancelReason, CancelStack, Failure, ScopeHandle, TaskContext, TaskHandle};
@@ -39,13 +40,15 @@ pub struct TaskHost {
     pub nodes: CancelStack,
     /// Task-local values.
     pub values: Dict,
+    /// Permits it acquired; given back at its end.
+    pub held: HeldPermits,
 }
 
 impl TaskHost {
     /// The state of a fresh task.
     pub fn new(run: Arc<Run>, context: TaskContext, values: Dict) -> TaskHost {
         let nodes = CancelStack::new(context.node());
-        TaskHost { run, context, nodes, values }
+        TaskHost { run, context, nodes, values, held: HeldPermits::default() }
     }
 }
 
@@ -59,6 +62,8 @@ pub struct TaskState {
     pub depth_max: usize,
     /// The lock of `mutex { .. }`.
     pub mutex: Lock,
+    /// Named permits.
+    pub permits: Registry,
     /// Status that `exit` asked for.
     pub exit: Mutex<Option<i64>>,
     /// Shared cells by scope and key.
@@ -74,6 +79,7 @@ impl Default for TaskState {
             grace: Duration::from_secs(5),
             depth_max: 10_000,
             mutex: Lock::named("mutex"),
+            permits: Registry::default(),
             exit: Mutex::new(None),
             cells: Mutex::new(HashMap::new()),
             reported: Mutex::new(Vec::new()),

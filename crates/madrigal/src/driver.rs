@@ -504,6 +504,8 @@ impl ScriptTask {
                 }
             },
         };
+        // Before anybody learns of the end.
+        drop(std::mem::take(&mut self.host.held));
         self.host.run.stdout.flush();
         let Doing::Ending(ended) = &mut self.doing else { return Poll::Pending };
         Poll::Ready(match (ended.take(), closed) {

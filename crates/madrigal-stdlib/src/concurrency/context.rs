@@ -75,11 +75,13 @@ fn debug(host: &TaskHost) -> Value {
     let prefix = format!("{own}:");
     let tree = host.context.runtime().task_tree();
     let below = tree.iter().map(|it| it.task.id()).filter(|id| id.starts_with(&prefix));
+    let held = host.held.held().into_iter();
+    let entry = |(kind, key): (&str, String)| Value::dict([("kind", Value::from(kind)), ("key", Value::from(key))]);
     Value::dict([
         ("active_task_ids", Value::list(below.map(Value::from).collect())),
         ("waiting_reason", Value::Nil),
         ("cancelled", Value::Bool(host.nodes.is_cancelled())),
-        ("held_synchronization", Value::list(Vec::new())),
+        ("held_synchronization", Value::list(held.map(entry).collect())),
         ("supervisors", Value::list(Vec::new())),
         ("deadline_ms", Value::Nil),
     ])
