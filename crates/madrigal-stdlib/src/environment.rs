@@ -5,6 +5,8 @@ use madrigal_vm::{Args, Cx, Effect, Fault, Value};
 use std::path::{Path, PathBuf};
 
 madrigal_vm::builtins! {
+    /// The program's arguments: what the global `argv` reads.
+    "__argv" () -> list = argv;
     /// An environment variable, nil when it is not set.
     "env" (name: string) -> string, needs Env = env;
     /// An environment variable, `default` when it is not set.
@@ -33,6 +35,10 @@ madrigal_vm::builtins! {
     "pid" () -> int = pid;
     /// Ends the run with this status.
     "exit" (code: int = 0) -> never = exit;
+}
+
+fn argv(cx: &mut Cx<'_>, _: Args<'_>) -> Result<Value, Fault> {
+    Ok(Value::list(run(cx).argv().iter().map(|it| Value::from(it.as_str())).collect()))
 }
 
 fn env(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Value, Fault> {

@@ -36,7 +36,7 @@ pub use host::{Run, RunOptions};
 pub use task::{TaskFault, TaskHost, TaskState};
 pub use prelude::PRELUDE;
 
-use madrigal_vm::{BuiltinTable, Value};
+use madrigal_vm::BuiltinTable;
 
 /// Adds the whole library to a table.
 pub fn register(table: &mut BuiltinTable) {
@@ -62,14 +62,4 @@ pub fn register(table: &mut BuiltinTable) {
     text::register(table);
     time::register(table);
     time::register_mock(table);
-}
-
-/// The global values of a run: `pi`, `e` and `argv`.
-pub fn globals(run: &Run) -> Vec<(&'static str, Value)> {
-    let argv = run.argv().iter().map(|it| Value::from(it.as_str())).collect();
-    vec![
-        ("pi", Value::Float(std::f64::consts::PI)),
-        ("e", Value::Float(std::f64::consts::E)),
-        ("argv", Value::list(argv)),
-    ]
 }

@@ -57,49 +57,51 @@ fn shared_cell(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Value, Fault> {
     };
     let name = format!("{scope}:{owner}/{key}");
     let mut cells = host.run.tasks.cells.lock();
-    let handle = cells.entry(name.clone()).or_insert_with(|| {
-        Handle::new(CellObject { name, state: Mutex::new((initial, 0)) })
-    });
+    cells.entry(name.clone()).or_insert_with(|| Handle::new(CellObject { name, state: Mutex::new((initial, 0)) }));
     Ok(Value::dict([
         ("_type", Value::from("shared_cell")),
         ("key", Value::from(key)),
         ("scope", Value::from(format!("{scope}:{owner}"))),
-        ("__cell", Value::Handle(handle.clone())),
     ]))
 }
 
-fn with_cell<T>(name: &str, args: &Args<'_>, read: impl FnOnce(&mut (Value, i64)) -> T) -> Result<T, Fault> {
-    let cell = args.dict(0).and_then(|it| match it.get("__cell") {
-        Some(Value::Handle(handle)) => handle.downcast::<CellObject>(),
-        _ => None,
-    });
-    match cell {
-        Some(cell) => Ok(read(&mut cell.state.lock())),
-        None => Err(Fault::thrown(format!("{name}: first argument must be a shared cell"))),
-    }
+fn with_cell<T>(
+    cx: &mut Cx<'_>,
+    name: &str,
+    cell: &Value,
+    read: impl FnOnce(&mut (Value, i64)) -> T,
+) -> Result<T, Fault> {
+    let wrong = || Fault::thrown(format!("{name}: first argument must be a shared cell"));
+    let Value::Dict(cell) = cell else { return Err(wrong()) };
+    let (Some(Value::String(scope)), Some(Value::String(key))) = (cell.get("scope"), cell.get("key")) else {
+        return Err(wrong());
+    };
+    let handle = host(cx).run.tasks.cells.lock().get(&format!("{scope}/{key}")).cloned().ok_or_else(wrong)?;
+    let object = handle.downcast::<CellObject>().ok_or_else(wrong)?;
+    Ok(read(&mut object.state.lock()))
 }
 
-fn shared_get(_: &mut Cx<'_>, args: Args<'_>) -> Result<Value, Fault> {
-    with_cell("shared_get", &args, |cell| cell.0.clone())
+fn shared_get(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Value, Fault> {
+    with_cell(cx, "shared_get", args.get(0), |cell| cell.0.clone())
 }
 
-fn shared_set(_: &mut Cx<'_>, mut args: Args<'_>) -> Result<Value, Fault> {
+fn shared_set(cx: &mut Cx<'_>, mut args: Args<'_>) -> Result<Value, Fault> {
     let value = args.take(1);
-    with_cell("shared_set", &args, |cell| {
+    with_cell(cx, "shared_set", args.get(0), |cell| {
         cell.1 += 1;
         std::mem::replace(&mut cell.0, value)
     })
 }
 
-fn shared_snapshot(_: &mut Cx<'_>, args: Args<'_>) -> Result<Value, Fault> {
-    with_cell("shared_snapshot", &args, |cell| {
+fn shared_snapshot(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Value, Fault> {
+    with_cell(cx, "shared_snapshot", args.get(0), |cell| {
         Value::dict([("value", cell.0.clone()), ("version", Value::Int(cell.1))])
     })
 }
 
-fn shared_cas(_: &mut Cx<'_>, mut args: Args<'_>) -> Result<bool, Fault> {
+fn shared_cas(cx: &mut Cx<'_>, mut args: Args<'_>) -> Result<bool, Fault> {
     let (expected, new) = (args.take(1), args.take(2));
-    with_cell("shared_cas", &args, |cell| {
+    with_cell(cx, "shared_cas", args.get(0), |cell| {
         let same = match &expected {
             Value::Dict(snapshot) if snapshot.has("version") && snapshot.has("value") && snapshot.len() == 2 => {
                 snapshot.get("version").and_then(Value::as_int) == Some(cell.1)
