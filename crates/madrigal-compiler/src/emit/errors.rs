@@ -111,7 +111,7 @@ impl Emitter<'_> {
         self.expr_to(attempts, left);
         self.op(I::Attempts { dst: left, src: left }, span);
         let error = self.state().allocate();
-        let settings = (!options.is_empty()).then(|| self.retry_settings(options, span));
+        let settings = (!options.is_empty()).then(|| self.retry_settings(options, left, span));
         let state = self.state();
         let (again, handler, after) = (state.builder.label(), state.builder.label(), state.builder.label());
         state.builder.place(again);
@@ -137,8 +137,8 @@ impl Emitter<'_> {
         self.state().builder.place(after);
     }
 
-    /// The options as a dict, with the number of attempts made.
-    fn retry_settings(&mut self, options: &[(Name, Expr)], span: Span) -> u16 {
+    /// The options as a dict, with the number of attempts as `__attempts`.
+    fn retry_settings(&mut self, options: &[(Name, Expr)], attempts: u16, span: Span) -> u16 {
         let dict = self.state().allocate();
         self.op(I::MakeDict { dst: dict }, span);
         for (key, value) in options {
@@ -148,6 +148,11 @@ impl Emitter<'_> {
             self.op(I::DictSet { dict, name, src }, value.span);
             self.state().release(src);
         }
+        let src = self.state().allocate();
+        self.op(I::Move { dst: src, src: attempts }, span);
+        let name = self.name("__attempts");
+        self.op(I::DictSet { dict, name, src }, span);
+        self.state().release(src);
         dict
     }
 

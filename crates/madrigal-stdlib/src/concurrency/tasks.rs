@@ -288,8 +288,8 @@ fn retry_wait(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Outcome, Fault> {
         return Ok(Outcome::from(true));
     }
     let factor = options.get("factor").and_then(Value::as_number).unwrap_or(2.0);
-    let made = options.get("__made").and_then(Value::as_int).unwrap_or(0);
-    let mut delay = backoff as f64 * factor.powi(i32::try_from(made).unwrap_or(0));
+    let made = options.get("__attempts").and_then(Value::as_int).unwrap_or(1) - left;
+    let mut delay = backoff as f64 * factor.powi(i32::try_from(made - 1).unwrap_or(0));
     if let Some(most) = options.get("max_backoff").and_then(Value::as_millis) {
         delay = delay.min(most as f64);
     }
