@@ -84,7 +84,9 @@ impl Emitter<'_> {
             }
             ExprKind::Binary { operator, left, right } => {
                 let a = self.left_operand(left, right);
-                self.binary_with(*operator, a, right, dst, span);
+                // An error of an operator is shown where its left operand begins.
+                let start = start_of(left);
+                self.binary_with(*operator, a, right, dst, Span { start, end: span.end });
             }
             ExprKind::And(..) | ExprKind::Or(..) => self.truth_of(expr, dst),
             ExprKind::Coalesce(left, right) => {
@@ -558,6 +560,18 @@ fn is_comparison(operator: BinaryOperator) -> bool {
             | BinaryOperator::Equal
             | BinaryOperator::NotEqual
     )
+}
+
+/// Where the text of an expression begins; spans of operators and members begin later.
+fn start_of(mut expr: &Expr) -> u32 {
+    loop {
+        expr = match &expr.kind {
+            ExprKind::Binary { left, .. } => left,
+            ExprKind::MethodCall { receiver, .. } => receiver,
+            ExprKind::Property { object, .. } | ExprKind::Index { object, .. } => object,
+            _ => return expr.span.start,
+        };
+    }
 }
 
 /// Globals that are plain values.
