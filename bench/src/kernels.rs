@@ -65,12 +65,7 @@ pub const KERNELS: &[Kernel] = &[
         unit: Unit::Seconds,
         size: 1_000_000,
         quick_size: 100_000,
-        peers: &[
-            (Tokio, "spawn_join"),
-            (Go, "spawn_join"),
-            (Erlang, "spawn_join"),
-            (Python, "spawn_join"),
-        ],
+        peers: &[(Tokio, "spawn_join"), (Go, "spawn_join"), (Erlang, "spawn_join"), (Python, "spawn_join")],
         goals: &[Ratio(Tokio, 1.5), Faster(Go)],
     },
     Kernel {
@@ -79,12 +74,7 @@ pub const KERNELS: &[Kernel] = &[
         unit: Unit::Seconds,
         size: 1_000_000,
         quick_size: 100_000,
-        peers: &[
-            (Tokio, "spawn_join"),
-            (Go, "spawn_join"),
-            (Erlang, "spawn_join"),
-            (Python, "spawn_join"),
-        ],
+        peers: &[(Tokio, "spawn_join"), (Go, "spawn_join"), (Erlang, "spawn_join"), (Python, "spawn_join")],
         goals: &[Ratio(Tokio, 1.0), Faster(Go)],
     },
     Kernel {
@@ -93,12 +83,7 @@ pub const KERNELS: &[Kernel] = &[
         unit: Unit::Seconds,
         size: 500_000,
         quick_size: 50_000,
-        peers: &[
-            (Tokio, "ping_pong"),
-            (Go, "ping_pong"),
-            (Erlang, "ping_pong"),
-            (Python, "ping_pong"),
-        ],
+        peers: &[(Tokio, "ping_pong"), (Go, "ping_pong"), (Erlang, "ping_pong"), (Python, "ping_pong")],
         goals: &[Ratio(Tokio, 1.5), Faster(Erlang)],
     },
     Kernel {
@@ -116,12 +101,7 @@ pub const KERNELS: &[Kernel] = &[
         unit: Unit::Seconds,
         size: 250_000,
         quick_size: 25_000,
-        peers: &[
-            (Tokio, "fan_in"),
-            (Go, "fan_in"),
-            (Erlang, "fan_in"),
-            (Python, "fan_in"),
-        ],
+        peers: &[(Tokio, "fan_in"), (Go, "fan_in"), (Erlang, "fan_in"), (Python, "fan_in")],
         goals: &[Ratio(Tokio, 1.0)],
     },
     Kernel {
@@ -166,12 +146,7 @@ pub const KERNELS: &[Kernel] = &[
         unit: Unit::BytesPerTask,
         size: 1_000_000,
         quick_size: 100_000,
-        peers: &[
-            (Tokio, "idle"),
-            (Go, "idle"),
-            (Erlang, "idle"),
-            (Python, "idle"),
-        ],
+        peers: &[(Tokio, "idle"), (Go, "idle"), (Erlang, "idle"), (Python, "idle")],
         goals: &[AtMost(1024.0)],
     },
     Kernel {
@@ -180,13 +155,7 @@ pub const KERNELS: &[Kernel] = &[
         unit: Unit::Seconds,
         size: 32,
         quick_size: 25,
-        peers: &[
-            (Lua, "fib"),
-            (LuaJit, "fib"),
-            (Go, "fib"),
-            (Erlang, "fib"),
-            (Python, "fib"),
-        ],
+        peers: &[(Lua, "fib"), (LuaJit, "fib"), (Go, "fib"), (Erlang, "fib"), (Python, "fib")],
         goals: &[Ratio(Lua, 1.5)],
     },
     Kernel {

@@ -35,11 +35,7 @@ fn main() -> ExitCode {
 fn run(options: &Options) -> ExitCode {
     let places = Places::find();
     let (programs, skipped) = prepare(options, &places);
-    let rounds = if options.quick {
-        options.rounds.min(QUICK_ROUNDS_MAX)
-    } else {
-        options.rounds
-    };
+    let rounds = if options.quick { options.rounds.min(QUICK_ROUNDS_MAX) } else { options.rounds };
     let mut rows: Vec<Row> = KERNELS
         .iter()
         .filter(|kernel| wanted(options, kernel))
@@ -53,17 +49,9 @@ fn run(options: &Options) -> ExitCode {
             }
         }
     }
-    let report = Report {
-        rounds,
-        quick: options.quick,
-        rows,
-        skipped,
-    };
+    let report = Report { rounds, quick: options.quick, rows, skipped };
     println!("{}", report.table());
-    let file = options
-        .json
-        .clone()
-        .unwrap_or_else(|| places.target.join("bench.json"));
+    let file = options.json.clone().unwrap_or_else(|| places.target.join("bench.json"));
     match write_json(&file, &report) {
         Ok(()) => eprintln!("figures in {}", file.display()),
         Err(error) => {
@@ -87,10 +75,7 @@ fn prepare(options: &Options, places: &Places) -> (Vec<Program>, Vec<String>) {
         Ok(program) => programs.push(program),
         Err(reason) => skipped.push(format!("madrigal skipped: {reason}")),
     }
-    for peer in Peer::ALL
-        .into_iter()
-        .filter(|peer| peer_wanted(options, *peer))
-    {
+    for peer in Peer::ALL.into_iter().filter(|peer| peer_wanted(options, *peer)) {
         eprintln!("preparing {}", peer.name());
         match programs::prepare_peer(peer, places) {
             Ok(program) => programs.push(program),
@@ -104,30 +89,14 @@ fn prepare(options: &Options, places: &Places) -> (Vec<Program>, Vec<String>) {
 }
 
 fn peer_wanted(options: &Options, peer: Peer) -> bool {
-    options
-        .peers
-        .as_ref()
-        .is_none_or(|names| names.iter().any(|name| name == peer.name()))
+    options.peers.as_ref().is_none_or(|names| names.iter().any(|name| name == peer.name()))
 }
 
 fn empty_row(options: &Options, kernel: &'static Kernel, programs: &[Program]) -> Row {
-    let size = if options.quick {
-        kernel.quick_size
-    } else {
-        kernel.size
-    };
+    let size = if options.quick { kernel.quick_size } else { kernel.size };
     let has = |peer: &Peer| programs.iter().any(|program| program.peer == Some(*peer));
-    let peers = kernel
-        .peers
-        .iter()
-        .filter(|(peer, _)| has(peer))
-        .map(|(peer, _)| (*peer, Figures::default()));
-    Row {
-        kernel,
-        size,
-        ours: Figures::default(),
-        peers: peers.collect(),
-    }
+    let peers = kernel.peers.iter().filter(|(peer, _)| has(peer)).map(|(peer, _)| (*peer, Figures::default()));
+    Row { kernel, size, ours: Figures::default(), peers: peers.collect() }
 }
 
 /// Runs the kernel once on this program, if it has it. What failed once is not run again.
@@ -141,14 +110,7 @@ fn measure_once(program: &Program, row: &mut Row, round: usize) {
     }
     let figures = match program.peer {
         None => &mut row.ours,
-        Some(peer) => {
-            &mut row
-                .peers
-                .iter_mut()
-                .find(|(other, _)| *other == peer)
-                .expect("a row lists its peers")
-                .1
-        }
+        Some(peer) => &mut row.peers.iter_mut().find(|(other, _)| *other == peer).expect("a row lists its peers").1,
     };
     if figures.failure.is_some() {
         return;
@@ -164,11 +126,7 @@ fn measure_once(program: &Program, row: &mut Row, round: usize) {
 fn kernel_name(program: &Program, kernel: &Kernel) -> Option<&'static str> {
     match program.peer {
         None => Some(kernel.name),
-        Some(peer) => kernel
-            .peers
-            .iter()
-            .find(|(other, _)| *other == peer)
-            .map(|(_, name)| *name),
+        Some(peer) => kernel.peers.iter().find(|(other, _)| *other == peer).map(|(_, name)| *name),
     }
 }
 

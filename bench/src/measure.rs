@@ -36,10 +36,7 @@ pub fn sample(program: &Program, kernel: &Kernel, name: &str, size: u64) -> Resu
             let finished = run(program.command(name, size), MEMORY_POLL)?;
             let printed = parse(&finished.stdout, name)?;
             let value = finished.peak_bytes as f64 / size as f64;
-            Ok(Sample {
-                value,
-                check: printed.check,
-            })
+            Ok(Sample { value, check: printed.check })
         }
     }
 }
@@ -52,10 +49,7 @@ fn start_up(program: &Program, name: &str) -> Result<Sample, String> {
         check = finished.stdout.trim().to_string();
         times.push(finished.elapsed.as_secs_f64() * 1000.0);
     }
-    Ok(Sample {
-        value: median(&times),
-        check,
-    })
+    Ok(Sample { value: median(&times), check })
 }
 
 /// The middle value; the mean of the two middle ones for an even count.
@@ -72,16 +66,11 @@ pub fn median(values: &[f64]) -> f64 {
 
 /// Reads the line `<name> <seconds> <check>`.
 fn parse(stdout: &str, name: &str) -> Result<Sample, String> {
-    let line = stdout
-        .lines()
-        .rfind(|line| line.split_whitespace().next() == Some(name));
+    let line = stdout.lines().rfind(|line| line.split_whitespace().next() == Some(name));
     let fields: Vec<&str> = line.unwrap_or_default().split_whitespace().collect();
     match fields[..] {
         [_, seconds, check] => match seconds.parse() {
-            Ok(value) => Ok(Sample {
-                value,
-                check: check.to_string(),
-            }),
+            Ok(value) => Ok(Sample { value, check: check.to_string() }),
             Err(_) => Err(format!("printed '{seconds}' for the seconds")),
         },
         _ => Err(format!("printed no line '{name} SECONDS CHECK'")),
@@ -95,14 +84,9 @@ struct Finished {
 }
 
 fn run(mut command: Command, poll: Duration) -> Result<Finished, String> {
-    command
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped());
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let started = Instant::now();
-    let mut child = command
-        .spawn()
-        .map_err(|error| format!("cannot start: {error}"))?;
+    let mut child = command.spawn().map_err(|error| format!("cannot start: {error}"))?;
     let stdout = drain(child.stdout.take());
     let stderr = drain(child.stderr.take());
     let mut peak_bytes = 0;
@@ -118,15 +102,8 @@ fn run(mut command: Command, poll: Duration) -> Result<Finished, String> {
     let elapsed = started.elapsed();
     let said = stderr.join().unwrap_or_default();
     match status.success() {
-        true => Ok(Finished {
-            stdout: stdout.join().unwrap_or_default(),
-            elapsed,
-            peak_bytes,
-        }),
-        false => Err(format!(
-            "{status}: {}",
-            said.lines().next().unwrap_or("no message")
-        )),
+        true => Ok(Finished { stdout: stdout.join().unwrap_or_default(), elapsed, peak_bytes }),
+        false => Err(format!("{status}: {}", said.lines().next().unwrap_or("no message"))),
     }
 }
 
@@ -158,9 +135,7 @@ fn drain(pipe: Option<impl Read + Send + 'static>) -> thread::JoinHandle<String>
 fn peak_memory(child: &Child) -> u64 {
     let status = fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    let kib = line
-        .and_then(|rest| rest.split_whitespace().next())
-        .and_then(|number| number.parse::<u64>().ok());
+    let kib = line.and_then(|rest| rest.split_whitespace().next()).and_then(|number| number.parse::<u64>().ok());
     kib.unwrap_or(0) * 1024
 }
 
@@ -176,8 +151,7 @@ mod tests {
 
     #[test]
     fn the_last_line_with_the_name_counts() {
-        let sample =
-            parse("warming up\nfib 0.25 7\nfib 0.5 8\n", "fib").expect("a line of three fields");
+        let sample = parse("warming up\nfib 0.25 7\nfib 0.5 8\n", "fib").expect("a line of three fields");
         assert_eq!((sample.value, sample.check.as_str()), (0.5, "8"));
         assert!(parse("fib 0.5\n", "fib").is_err());
         assert!(parse("fib soon 8\n", "fib").is_err());

@@ -24,13 +24,7 @@ pub enum Request {
 
 /// Reads the arguments after the program name.
 pub fn read(args: impl Iterator<Item = String>) -> Result<Request, String> {
-    let mut options = Options {
-        rounds: 5,
-        quick: false,
-        only: Vec::new(),
-        peers: None,
-        json: None,
-    };
+    let mut options = Options { rounds: 5, quick: false, only: Vec::new(), peers: None, json: None };
     let mut args = args.flat_map(|arg| match arg.split_once('=') {
         Some((name, value)) if name.starts_with("--") => vec![name.to_string(), value.to_string()],
         _ => vec![arg],
@@ -42,9 +36,7 @@ pub fn read(args: impl Iterator<Item = String>) -> Result<Request, String> {
             "--quick" => options.quick = true,
             "--rounds" => options.rounds = rounds(&value("a number")?)?,
             "--only" => options.only = names(&value("kernel names")?, &kernel_names())?,
-            "--peers" => {
-                options.peers = Some(names(&value("peer names, or none")?, &peer_names())?)
-            }
+            "--peers" => options.peers = Some(names(&value("peer names, or none")?, &peer_names())?),
             "--json" => options.json = Some(value("a file name")?.into()),
             other => return Err(format!("unknown option {other}; --help lists them")),
         }
@@ -66,10 +58,7 @@ fn names(text: &str, known: &[&str]) -> Result<Vec<String>, String> {
     }
     let wanted: Vec<String> = text.split(',').map(str::trim).map(String::from).collect();
     match wanted.iter().find(|name| !known.contains(&name.as_str())) {
-        Some(name) => Err(format!(
-            "there is no '{name}'; there are {}",
-            known.join(", ")
-        )),
+        Some(name) => Err(format!("there is no '{name}'; there are {}", known.join(", "))),
         None => Ok(wanted),
     }
 }
@@ -118,10 +107,7 @@ mod tests {
             (Ok(Request::Run(options)), Ok((rounds, only))) => {
                 assert_eq!(
                     (options.rounds, options.only.as_slice()),
-                    (
-                        rounds,
-                        &only.iter().map(|s| s.to_string()).collect::<Vec<_>>()[..]
-                    )
+                    (rounds, &only.iter().map(|s| s.to_string()).collect::<Vec<_>>()[..])
                 )
             }
             (Err(message), Err(part)) => assert!(message.contains(part), "{message}"),

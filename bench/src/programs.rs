@@ -18,14 +18,7 @@ pub enum Peer {
 
 impl Peer {
     /// Every peer, in the order of the table's columns.
-    pub const ALL: [Self; 6] = [
-        Self::Tokio,
-        Self::Go,
-        Self::Erlang,
-        Self::Lua,
-        Self::LuaJit,
-        Self::Python,
-    ];
+    pub const ALL: [Self; 6] = [Self::Tokio, Self::Go, Self::Erlang, Self::Lua, Self::LuaJit, Self::Python];
 
     pub fn name(self) -> &'static str {
         match self {
@@ -61,8 +54,7 @@ pub struct Places {
 impl Places {
     pub fn find() -> Self {
         let bench = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
-        let target =
-            env::var_os("CARGO_TARGET_DIR").map_or_else(|| bench.join("../target"), PathBuf::from);
+        let target = env::var_os("CARGO_TARGET_DIR").map_or_else(|| bench.join("../target"), PathBuf::from);
         Self { bench, target }
     }
 
@@ -86,10 +78,7 @@ enum Start {
     /// `madrigal run bench/harn/KERNEL.harn`, with the size in `N`.
     Ours { binary: PathBuf, kernels: PathBuf },
     /// `COMMAND.. KERNEL SIZE`; `hello` are the arguments that print one line instead.
-    Peer {
-        command: Vec<String>,
-        hello: Vec<String>,
-    },
+    Peer { command: Vec<String>, hello: Vec<String> },
 }
 
 impl Program {
@@ -102,10 +91,7 @@ impl Program {
         match &self.start {
             Start::Ours { binary, kernels } => {
                 let mut command = Command::new(binary);
-                command
-                    .arg("run")
-                    .arg(kernels.join(format!("{kernel}.harn")))
-                    .env("N", size.to_string());
+                command.arg("run").arg(kernels.join(format!("{kernel}.harn"))).env("N", size.to_string());
                 command
             }
             Start::Peer { hello, .. } if kernel == "hello" => with_arguments(hello),
@@ -127,29 +113,10 @@ fn with_arguments(words: &[String]) -> Command {
 /// Builds the `madrigal` command; an error is the reason as text.
 pub fn build_ours(places: &Places) -> Result<Program, String> {
     let manifest = places.bench.join("../Cargo.toml");
-    let arguments = [
-        "build",
-        "--release",
-        "--quiet",
-        "-p",
-        "madrigal-cli",
-        "--manifest-path",
-    ];
-    run_quietly(
-        cargo()
-            .args(arguments)
-            .arg(manifest)
-            .arg("--target-dir")
-            .arg(&places.target),
-    )?;
+    let arguments = ["build", "--release", "--quiet", "-p", "madrigal-cli", "--manifest-path"];
+    run_quietly(cargo().args(arguments).arg(manifest).arg("--target-dir").arg(&places.target))?;
     let binary = places.target.join("release/madrigal");
-    Ok(Program {
-        peer: None,
-        start: Start::Ours {
-            binary,
-            kernels: places.bench.join("harn"),
-        },
-    })
+    Ok(Program { peer: None, start: Start::Ours { binary, kernels: places.bench.join("harn") } })
 }
 
 /// Finds or builds one peer; an error is one line that says what is missing.
@@ -163,103 +130,47 @@ pub fn prepare_peer(peer: Peer, places: &Places) -> Result<Program, String> {
         Peer::Python => python(places),
     };
     match prepared {
-        Ok(start) => Ok(Program {
-            peer: Some(peer),
-            start,
-        }),
-        Err(reason) => Err(format!(
-            "{} skipped: {reason}; to have it: {}",
-            peer.name(),
-            peer.how_to_install()
-        )),
+        Ok(start) => Ok(Program { peer: Some(peer), start }),
+        Err(reason) => Err(format!("{} skipped: {reason}; to have it: {}", peer.name(), peer.how_to_install())),
     }
 }
 
 fn tokio(places: &Places) -> Result<Start, String> {
     let target = places.peer_output().join("tokio");
     let manifest = places.peer_source("tokio").join("Cargo.toml");
-    let arguments = [
-        "build",
-        "--release",
-        "--quiet",
-        "--locked",
-        "--manifest-path",
-    ];
-    run_quietly(
-        cargo()
-            .args(arguments)
-            .arg(manifest)
-            .arg("--target-dir")
-            .arg(&target),
-    )?;
-    Ok(Start::Peer {
-        command: vec![text(&target.join("release/bench-tokio"))],
-        hello: Vec::new(),
-    })
+    let arguments = ["build", "--release", "--quiet", "--locked", "--manifest-path"];
+    run_quietly(cargo().args(arguments).arg(manifest).arg("--target-dir").arg(&target))?;
+    Ok(Start::Peer { command: vec![text(&target.join("release/bench-tokio"))], hello: Vec::new() })
 }
 
 fn go(places: &Places) -> Result<Start, String> {
     let binary = text(&places.peer_output().join("bench-go"));
-    run_quietly(
-        Command::new("go")
-            .args(["build", "-o", &binary, "."])
-            .current_dir(places.peer_source("go")),
-    )?;
-    Ok(Start::Peer {
-        command: vec![binary],
-        hello: Vec::new(),
-    })
+    run_quietly(Command::new("go").args(["build", "-o", &binary, "."]).current_dir(places.peer_source("go")))?;
+    Ok(Start::Peer { command: vec![binary], hello: Vec::new() })
 }
 
 fn erlang(places: &Places) -> Result<Start, String> {
     let output = places.peer_output();
     std::fs::create_dir_all(&output).map_err(|error| error.to_string())?;
-    run_quietly(
-        Command::new("erlc")
-            .arg("-o")
-            .arg(&output)
-            .arg(places.peer_source("erlang").join("bench.erl")),
-    )?;
+    run_quietly(Command::new("erlc").arg("-o").arg(&output).arg(places.peer_source("erlang").join("bench.erl")))?;
     // The default limit on processes is below the million that `idle` starts.
-    let command = words(&[
-        "erl",
-        "+P",
-        "4000000",
-        "-noshell",
-        "-pa",
-        &text(&output),
-        "-run",
-        "bench",
-        "main",
-    ]);
-    let hello = words(&[
-        "erl",
-        "-noshell",
-        "-eval",
-        "io:put_chars(\"hi\\n\"), halt(0).",
-    ]);
+    let command = words(&["erl", "+P", "4000000", "-noshell", "-pa", &text(&output), "-run", "bench", "main"]);
+    let hello = words(&["erl", "-noshell", "-eval", "io:put_chars(\"hi\\n\"), halt(0)."]);
     Ok(Start::Peer { command, hello })
 }
 
 fn lua(interpreter: &str, places: &Places) -> Result<Start, String> {
     run_quietly(Command::new(interpreter).arg("-v"))?;
     let script = text(&places.peer_source("lua").join("bench.lua"));
-    Ok(Start::Peer {
-        command: words(&[interpreter, &script]),
-        hello: words(&[interpreter, "-e", "print('hi')"]),
-    })
+    Ok(Start::Peer { command: words(&[interpreter, &script]), hello: words(&[interpreter, "-e", "print('hi')"]) })
 }
 
 fn python(places: &Places) -> Result<Start, String> {
     // Asking for the real path keeps version-manager wrappers out of the start-up time.
-    let found =
-        output_of(Command::new("python3").args(["-c", "import sys; print(sys.executable)"]))?;
+    let found = output_of(Command::new("python3").args(["-c", "import sys; print(sys.executable)"]))?;
     let interpreter = found.trim();
     let script = text(&places.peer_source("python").join("bench.py"));
-    Ok(Start::Peer {
-        command: words(&[interpreter, &script]),
-        hello: words(&[interpreter, "-c", "print('hi')"]),
-    })
+    Ok(Start::Peer { command: words(&[interpreter, &script]), hello: words(&[interpreter, "-c", "print('hi')"]) })
 }
 
 fn cargo() -> Command {
@@ -281,22 +192,12 @@ fn run_quietly(command: &mut Command) -> Result<(), String> {
 /// Standard output of a command that ended well, else the first telling line of what it said.
 fn output_of(command: &mut Command) -> Result<String, String> {
     let name = command.get_program().display().to_string();
-    let name = Path::new(&name)
-        .file_name()
-        .map_or(name.clone(), |file| file.display().to_string());
-    let output = command
-        .output()
-        .map_err(|error| format!("{name}: {error}"))?;
+    let name = Path::new(&name).file_name().map_or(name.clone(), |file| file.display().to_string());
+    let output = command.output().map_err(|error| format!("{name}: {error}"))?;
     if output.status.success() {
         return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
     }
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    let telling = said
-        .lines()
-        .find(|line| line.contains("error"))
-        .or(said.lines().next());
-    Err(format!(
-        "{name} failed: {}",
-        telling.unwrap_or("no message")
-    ))
+    let telling = said.lines().find(|line| line.contains("error")).or(said.lines().next());
+    Err(format!("{name} failed: {}", telling.unwrap_or("no message")))
 }

@@ -73,10 +73,7 @@ impl Report {
 
     /// The table for people.
     pub fn table(&self) -> String {
-        let peers: Vec<Peer> = Peer::ALL
-            .into_iter()
-            .filter(|peer| self.has(*peer))
-            .collect();
+        let peers: Vec<Peer> = Peer::ALL.into_iter().filter(|peer| self.has(*peer)).collect();
         let mut lines = vec![self.heading(&peers)];
         for row in &self.rows {
             lines.push(self.line(row, &peers));
@@ -87,74 +84,36 @@ impl Report {
     }
 
     fn has(&self, peer: Peer) -> bool {
-        self.rows
-            .iter()
-            .any(|row| row.peers.iter().any(|(other, _)| *other == peer))
+        self.rows.iter().any(|row| row.peers.iter().any(|(other, _)| *other == peer))
     }
 
     fn heading(&self, peers: &[Peer]) -> String {
-        let columns: String = peers
-            .iter()
-            .map(|peer| format!("{:>19}", format!("{} (ratio)", peer.name())))
-            .collect();
+        let columns: String = peers.iter().map(|peer| format!("{:>19}", format!("{} (ratio)", peer.name()))).collect();
         format!("{:<15}{:>11}{columns}  goal", "kernel", "madrigal")
     }
 
     fn line(&self, row: &Row, peers: &[Peer]) -> String {
-        let columns: String = peers
-            .iter()
-            .map(|peer| format!("{:>19}", cell(row, *peer)))
-            .collect();
+        let columns: String = peers.iter().map(|peer| format!("{:>19}", cell(row, *peer))).collect();
         let goals: Vec<String> = self.verdicts(row).iter().map(show_verdict).collect();
         let ours = row.ours.shown(row.kernel.unit);
-        format!(
-            "{:<15}{ours:>11}{columns}  {}",
-            row.kernel.name,
-            goals.join("; ")
-        )
-        .trim_end()
-        .to_string()
+        format!("{:<15}{ours:>11}{columns}  {}", row.kernel.name, goals.join("; ")).trim_end().to_string()
     }
 
     fn verdicts(&self, row: &Row) -> Vec<Verdict> {
-        row.kernel
-            .goals
-            .iter()
-            .map(|goal| self.verdict(row, *goal))
-            .collect()
+        row.kernel.goals.iter().map(|goal| self.verdict(row, *goal)).collect()
     }
 
     fn verdict(&self, row: &Row, goal: Goal) -> Verdict {
         let against = |peer| ratio(row, peer);
         let (text, reached, bound) = match goal {
-            Goal::Ratio(peer, most) => {
-                (format!("<= {most} x {}", peer.name()), against(peer), most)
-            }
+            Goal::Ratio(peer, most) => (format!("<= {most} x {}", peer.name()), against(peer), most),
             Goal::Faster(peer) => (format!("< {}", peer.name()), against(peer), 1.0),
-            Goal::OwnRatio(other, most) => (
-                format!("<= {most} x {other}"),
-                self.own_ratio(row, other),
-                most,
-            ),
-            Goal::AtMost(most) => (
-                format!("<= {}", show(row.kernel.unit, most)),
-                row.ours.median(),
-                most,
-            ),
+            Goal::OwnRatio(other, most) => (format!("<= {most} x {other}"), self.own_ratio(row, other), most),
+            Goal::AtMost(most) => (format!("<= {}", show(row.kernel.unit, most)), row.ours.median(), most),
         };
         let strict = matches!(goal, Goal::Faster(_));
-        let met = reached.map(|value| {
-            if strict {
-                value < bound
-            } else {
-                value <= bound
-            }
-        });
-        Verdict {
-            goal: text,
-            reached,
-            met,
-        }
+        let met = reached.map(|value| if strict { value < bound } else { value <= bound });
+        Verdict { goal: text, reached, met }
     }
 
     fn own_ratio(&self, row: &Row, other: &str) -> Option<f64> {
@@ -165,16 +124,11 @@ impl Report {
     fn summary(&self) -> Vec<String> {
         let mut lines = Vec::new();
         if let Some(speed_up) = self.speed_up() {
-            lines.push(format!(
-                "\nfib on two cores: {speed_up:.2} times as fast as one after the other"
-            ));
+            lines.push(format!("\nfib on two cores: {speed_up:.2} times as fast as one after the other"));
         }
         if let Some(mean) = self.mean_against_lua() {
             let met = if mean <= 1.0 { "met" } else { "MISSED" };
-            lines.push(format!(
-                "geometric mean of {} against lua: {mean:.2} (goal <= 1: {met})",
-                COMPUTING.join(", ")
-            ));
+            lines.push(format!("geometric mean of {} against lua: {mean:.2} (goal <= 1: {met})", COMPUTING.join(", ")));
         }
         lines
     }
@@ -185,10 +139,8 @@ impl Report {
 
     /// `None` unless all six kernels were measured on both sides: a mean of fewer would flatter or blame.
     fn mean_against_lua(&self) -> Option<f64> {
-        let logs: Option<Vec<f64>> = COMPUTING
-            .iter()
-            .map(|name| Some(ratio(self.row(name)?, Peer::Lua)?.ln()))
-            .collect();
+        let logs: Option<Vec<f64>> =
+            COMPUTING.iter().map(|name| Some(ratio(self.row(name)?, Peer::Lua)?.ln())).collect();
         Some((logs?.iter().sum::<f64>() / COMPUTING.len() as f64).exp())
     }
 
@@ -224,9 +176,7 @@ impl Report {
             peers.insert(peer.name().into(), entry);
         }
         let goals = self.verdicts(row).into_iter();
-        let goals: Vec<Value> = goals
-            .map(|v| json!({ "goal": v.goal, "reached": v.reached, "met": v.met }))
-            .collect();
+        let goals: Vec<Value> = goals.map(|v| json!({ "goal": v.goal, "reached": v.reached, "met": v.met })).collect();
         json!({
             "name": row.kernel.name,
             "size": row.size,
@@ -277,11 +227,7 @@ fn show_verdict(verdict: &Verdict) -> String {
 
 fn failures(row: &Row) -> Vec<String> {
     let ours = std::iter::once(("madrigal", &row.ours));
-    let all = ours.chain(
-        row.peers
-            .iter()
-            .map(|(peer, figures)| (peer.name(), figures)),
-    );
+    let all = ours.chain(row.peers.iter().map(|(peer, figures)| (peer.name(), figures)));
     all.filter_map(|(name, figures)| {
         let reason = figures.failure.as_ref()?;
         Some(format!("failed: {} on {name}: {reason}", row.kernel.name))
@@ -292,22 +238,12 @@ fn failures(row: &Row) -> Vec<String> {
 /// A line when the programs did not compute the same thing, so that their times cannot be compared.
 fn disagreement(row: &Row) -> Option<String> {
     let ours = row.ours.check.as_deref().map(|check| ("madrigal", check));
-    let peers = row
-        .peers
-        .iter()
-        .filter_map(|(peer, figures)| Some((peer.name(), figures.check.as_deref()?)));
+    let peers = row.peers.iter().filter_map(|(peer, figures)| Some((peer.name(), figures.check.as_deref()?)));
     let checks: Vec<(&str, &str)> = ours.into_iter().chain(peers).collect();
     let first = checks.first()?.1;
     if checks.iter().all(|(_, check)| *check == first) {
         return None;
     }
-    let list: Vec<String> = checks
-        .iter()
-        .map(|(name, check)| format!("{name} {check}"))
-        .collect();
-    Some(format!(
-        "warning: {} gives different results: {}",
-        row.kernel.name,
-        list.join(", ")
-    ))
+    let list: Vec<String> = checks.iter().map(|(name, check)| format!("{name} {check}")).collect();
+    Some(format!("warning: {} gives different results: {}", row.kernel.name, list.join(", ")))
 }

@@ -256,7 +256,8 @@ mod signals {
 
     #[test]
     fn the_second_signal_ends_at_once() {
-        let code = "defer { println(\"cleaning\")\n  sleep(1h)\n  println(\"never\") }\nprintln(\"ready\")\nsleep(1h)\n";
+        let code =
+            "defer { println(\"cleaning\")\n  sleep(1h)\n  println(\"never\") }\nprintln(\"ready\")\nsleep(1h)\n";
         let mut running = Running::ready("stubborn.harn", code);
         running.send("-INT");
         running.reads("cleaning\n");
@@ -268,7 +269,8 @@ mod signals {
 
     #[test]
     fn the_task_tree_is_printed_on_request() {
-        let mut running = Running::ready("tree.harn", "spawn { sleep(1h) }\nyield_now()\nprintln(\"ready\")\nsleep(1h)\n");
+        let mut running =
+            Running::ready("tree.harn", "spawn { sleep(1h) }\nyield_now()\nprintln(\"ready\")\nsleep(1h)\n");
         for signal in ["-USR1", "-QUIT"] {
             running.send(signal);
             let root = running.complaint();

@@ -21,7 +21,7 @@ use builder::Head;
 use madrigal_syntax::{Code, Diagnostic};
 use madrigal_vm::bytecode::{Capture, Instruction, Proto};
 use madrigal_vm::{BuiltinTable, Shape, Str};
-use registers::{Binding, FunctionState, Storage, Scope};
+use registers::{Binding, FunctionState, Scope, Storage};
 use std::collections::{HashMap, HashSet};
 use triomphe::Arc;
 
@@ -253,7 +253,8 @@ impl<'a> Emitter<'a> {
         if let Some(binding) = self.states[at].find(name) {
             return Some((binding.place, binding.mutable));
         }
-        let captured = self.states[at].captures.iter().find(|it| it.0 == *name && !matches!(it.2, Storage::CapturedCell(_)));
+        let captured =
+            self.states[at].captures.iter().find(|it| it.0 == *name && !matches!(it.2, Storage::CapturedCell(_)));
         if let Some(found) = captured {
             return Some((found.2, found.3));
         }
@@ -322,8 +323,6 @@ impl<'a> Emitter<'a> {
 
     /// Whether a name is that of an enum: `Result`, declared in the file or imported.
     fn is_enum(&self, name: &Name) -> bool {
-        &**name == "Result"
-            || self.enums.contains(name)
-            || matches!(self.unit.imported.get(name), Some(Export::Enum))
+        &**name == "Result" || self.enums.contains(name) || matches!(self.unit.imported.get(name), Some(Export::Enum))
     }
 }

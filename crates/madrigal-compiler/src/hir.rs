@@ -96,31 +96,61 @@ pub struct Statement {
 #[allow(missing_docs)]
 pub enum StatementKind {
     /// `let` and `var`.
-    Let { pattern: Pattern, mutable: bool, annotation: Option<Type>, value: Expr },
+    Let {
+        pattern: Pattern,
+        mutable: bool,
+        annotation: Option<Type>,
+        value: Expr,
+    },
     /// `fn name(..) {}` and `gen fn`; `Function::name` is set. Also `tool`.
     Function(Rc<Function>),
     Struct(StructDeclaration),
     Enum(EnumDeclaration),
     Impl(ImplDeclaration),
     Interface(InterfaceDeclaration),
-    TypeAlias { name: (Name, Span), definition: Type },
+    TypeAlias {
+        name: (Name, Span),
+        definition: Type,
+    },
     /// `skill`, `eval_pack`: parsed, without effect here.
-    Inert { what: &'static str, name: Name },
+    Inert {
+        what: &'static str,
+        name: Name,
+    },
     /// `override`: accepted, no effect.
-    Override { name: Name },
-    For { pattern: ForPattern, iterable: Expr, body: Block },
-    While { condition: Expr, body: Block },
+    Override {
+        name: Name,
+    },
+    For {
+        pattern: ForPattern,
+        iterable: Expr,
+        body: Block,
+    },
+    While {
+        condition: Expr,
+        body: Block,
+    },
     Return(Option<Expr>),
     Throw(Expr),
-    Guard { condition: Expr, otherwise: Block },
-    Require { condition: Expr, message: Option<Expr> },
+    Guard {
+        condition: Expr,
+        otherwise: Block,
+    },
+    Require {
+        condition: Expr,
+        message: Option<Expr>,
+    },
     Yield(Option<Expr>),
     Emit(Expr),
     Defer(Block),
     Break,
     Continue,
     /// `place = value`, `place op= value`.
-    Assign { place: Place, operator: Option<BinaryOperator>, value: Expr },
+    Assign {
+        place: Place,
+        operator: Option<BinaryOperator>,
+        value: Expr,
+    },
     Expr(Expr),
 }
 
@@ -209,48 +239,118 @@ pub enum ExprKind {
     List(Vec<Argument>),
     Dict(Vec<DictEntry>),
     /// `Name {entries}`.
-    StructLiteral { name: (Name, Span), entries: Vec<DictEntry> },
+    StructLiteral {
+        name: (Name, Span),
+        entries: Vec<DictEntry>,
+    },
     /// A closure literal or `fn` expression (see `Function::kind`).
     Closure(Rc<Function>),
-    Unary { operator: UnaryOperator, operand: Box<Expr> },
-    Binary { operator: BinaryOperator, left: Box<Expr>, right: Box<Expr> },
+    Unary {
+        operator: UnaryOperator,
+        operand: Box<Expr>,
+    },
+    Binary {
+        operator: BinaryOperator,
+        left: Box<Expr>,
+        right: Box<Expr>,
+    },
     And(Box<Expr>, Box<Expr>),
     Or(Box<Expr>, Box<Expr>),
     /// `a ?? b`
     Coalesce(Box<Expr>, Box<Expr>),
     /// `a to b [exclusive]`
-    Range { start: Box<Expr>, end: Box<Expr>, exclusive: bool },
+    Range {
+        start: Box<Expr>,
+        end: Box<Expr>,
+        exclusive: bool,
+    },
     /// `value |> callee` without a placeholder: `callee` is evaluated and called with `value`.
-    PipeCall { value: Box<Expr>, callee: Box<Expr> },
+    PipeCall {
+        value: Box<Expr>,
+        callee: Box<Expr>,
+    },
     /// `value |> body` where `body` contains `Placeholder`.
-    PipeBind { value: Box<Expr>, body: Box<Expr> },
+    PipeBind {
+        value: Box<Expr>,
+        body: Box<Expr>,
+    },
     /// `name(args)`; calls have only names as callees.
-    Call { name: (Name, Span), arguments: Vec<Argument> },
+    Call {
+        name: (Name, Span),
+        arguments: Vec<Argument>,
+    },
     /// `receiver.name(args)`, `receiver?.name(args)`.
-    MethodCall { receiver: Box<Expr>, name: (Name, Span), arguments: Vec<Argument>, optional: bool },
+    MethodCall {
+        receiver: Box<Expr>,
+        name: (Name, Span),
+        arguments: Vec<Argument>,
+        optional: bool,
+    },
     /// `object.name`, `object?.name`.
-    Property { object: Box<Expr>, name: (Name, Span), optional: bool },
+    Property {
+        object: Box<Expr>,
+        name: (Name, Span),
+        optional: bool,
+    },
     /// `object[index]`, `object?[index]`.
-    Index { object: Box<Expr>, index: Box<Expr>, optional: bool },
+    Index {
+        object: Box<Expr>,
+        index: Box<Expr>,
+        optional: bool,
+    },
     /// `object[start:end]`.
-    Slice { object: Box<Expr>, start: Option<Box<Expr>>, end: Option<Box<Expr>> },
+    Slice {
+        object: Box<Expr>,
+        start: Option<Box<Expr>>,
+        end: Option<Box<Expr>>,
+    },
     /// `operand?`
     Propagate(Box<Expr>),
     /// `if`, also the ternary (whose branches are blocks of one expression statement).
-    If { condition: Box<Expr>, then: Block, otherwise: Option<Block> },
-    Match { subject: Box<Expr>, arms: Vec<MatchArm> },
-    Try { body: Block, catch: Option<Catch>, finally: Option<Block> },
+    If {
+        condition: Box<Expr>,
+        then: Block,
+        otherwise: Option<Block>,
+    },
+    Match {
+        subject: Box<Expr>,
+        arms: Vec<MatchArm>,
+    },
+    Try {
+        body: Block,
+        catch: Option<Catch>,
+        finally: Option<Block>,
+    },
     /// `try* operand`: the same value, the same throw.
     TryStar(Box<Expr>),
-    Retry { attempts: Box<Expr>, options: Vec<(Name, Expr)>, body: Block },
-    Deadline { duration: Box<Expr>, body: Block },
+    Retry {
+        attempts: Box<Expr>,
+        options: Vec<(Name, Expr)>,
+        body: Block,
+    },
+    Deadline {
+        duration: Box<Expr>,
+        body: Block,
+    },
     /// `body` takes at most one parameter.
-    Parallel { mode: ParallelMode, source: Box<Expr>, max_concurrent: Option<Box<Expr>>, body: Rc<Function> },
+    Parallel {
+        mode: ParallelMode,
+        source: Box<Expr>,
+        max_concurrent: Option<Box<Expr>>,
+        body: Rc<Function>,
+    },
     /// `body` takes no parameter.
     Spawn(Rc<Function>),
     /// `scope { s -> body }`
-    Scope { handle: Option<(Name, Span)>, body: Block },
-    Select { cases: Vec<SelectCase>, timeout: Option<(Box<Expr>, Block)>, default: Option<Block> },
+    Scope {
+        handle: Option<(Name, Span)>,
+        body: Block,
+    },
+    Select {
+        cases: Vec<SelectCase>,
+        timeout: Option<(Box<Expr>, Block)>,
+        default: Option<Block>,
+    },
     Mutex(Block),
 }
 

@@ -2,7 +2,7 @@
 
 pub mod emit;
 pub mod hir;
-pub mod program;
 pub mod lower;
+pub mod program;
 
 use madrigal_vm::suggest;

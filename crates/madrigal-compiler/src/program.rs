@@ -230,11 +230,7 @@ fn import_failure(rejected: &Rejected) -> String {
     }
 }
 
-fn bind(
-    chosen: Vec<(Name, Export)>,
-    path: &str,
-    imported: &mut HashMap<Name, Export>,
-) -> Result<Vec<Name>, String> {
+fn bind(chosen: Vec<(Name, Export)>, path: &str, imported: &mut HashMap<Name, Export>) -> Result<Vec<Name>, String> {
     let mut names = Vec::new();
     for (name, export) in chosen {
         if let (Some(Export::Function(before)), Export::Function(now)) = (imported.get(&name), &export)

@@ -72,20 +72,12 @@ impl CancelReason {
     /// A reason of `kind` with `message`, naming the task being polled on this thread as the one that asked.
     pub fn new(kind: CancelKind, message: impl Into<String>) -> Arc<CancelReason> {
         let by_task = ByTask::of(crate::frame::current().map(|task| task.header.identity.share()));
-        Arc::new(CancelReason {
-            kind,
-            message: message.into(),
-            by_task,
-        })
+        Arc::new(CancelReason { kind, message: message.into(), by_task })
     }
 
     /// As `new`, asked for by nobody: time passed, the system wants it.
     pub fn by_nobody(kind: CancelKind, message: impl Into<String>) -> Arc<CancelReason> {
-        Arc::new(CancelReason {
-            kind,
-            message: message.into(),
-            by_task: ByTask::of(None),
-        })
+        Arc::new(CancelReason { kind, message: message.into(), by_task: ByTask::of(None) })
     }
 }
 
@@ -97,17 +89,12 @@ pub struct ByTask {
 
 impl ByTask {
     fn of(identity: Option<Identity>) -> ByTask {
-        ByTask {
-            identity,
-            id: OnceLock::new(),
-        }
+        ByTask { identity, id: OnceLock::new() }
     }
 
     /// The id, when it was a task.
     pub fn as_deref(&self) -> Option<&str> {
-        self.identity
-            .as_ref()
-            .map(|identity| self.id.get_or_init(|| identity.id()).as_str())
+        self.identity.as_ref().map(|identity| self.id.get_or_init(|| identity.id()).as_str())
     }
 }
 
@@ -237,30 +224,20 @@ impl NodeCore {
 
     /// What is beneath, locked; for where something is, or is about to be.
     fn children(&self) -> MappedMutexGuard<'_, Children> {
-        MutexGuard::map(self.children.lock(), |children| {
-            &mut **children.get_or_insert_default()
-        })
+        MutexGuard::map(self.children.lock(), |children| &mut **children.get_or_insert_default())
     }
 
     /// Everything beneath. Only moved here, never dropped under the lock: the last clone of a nested node takes it.
-    fn collect_children(
-        children: &Option<Box<Children>>,
-    ) -> impl DoubleEndedIterator<Item = CancelNode> {
-        children
-            .iter()
-            .flat_map(|children| &children.entries)
-            .filter_map(|entry| match entry {
-                Entry::Taken(child) => child.upgrade(),
-                Entry::Free(_) => None,
-            })
+    fn collect_children(children: &Option<Box<Children>>) -> impl DoubleEndedIterator<Item = CancelNode> {
+        children.iter().flat_map(|children| &children.entries).filter_map(|entry| match entry {
+            Entry::Taken(child) => child.upgrade(),
+            Entry::Free(_) => None,
+        })
     }
 
     /// Whether no task lives beneath.
     pub(crate) fn is_drained(&self) -> bool {
-        self.children
-            .lock()
-            .as_ref()
-            .is_none_or(|children| children.live == 0)
+        self.children.lock().as_ref().is_none_or(|children| children.live == 0)
     }
 
     /// As `is_drained`; when tasks still live beneath, `waker` is woken once none does.
@@ -344,23 +321,12 @@ impl CancelNode {
         CancelNode::nested(None, None, false)
     }
 
-    fn nested(
-        parent: Option<&CancelNode>,
-        owner: Option<Weak<AnyTask>>,
-        shielded: bool,
-    ) -> CancelNode {
-        let node = Arc::new(NestedNode {
-            core: NodeCore::default(),
-            owner,
-            shielded,
-        });
+    fn nested(parent: Option<&CancelNode>, owner: Option<Weak<AnyTask>>, shielded: bool) -> CancelNode {
+        let node = Arc::new(NestedNode { core: NodeCore::default(), owner, shielded });
         if let Some(parent) = parent {
             let mut children = parent.core().children();
             let key = children.insert(WeakNode::Nested(Arc::downgrade(&node)));
-            *node.core.link.lock() = Some(Link {
-                parent: parent.clone(),
-                key,
-            });
+            *node.core.link.lock() = Some(Link { parent: parent.clone(), key });
             if let (Some(reason), false) = (parent.reason(), shielded) {
                 let _ = node.core.reason.set(reason.clone());
             }
@@ -379,10 +345,7 @@ impl CancelNode {
         let key = children.insert(WeakNode::Task(Arc::downgrade(task)));
         core.gained(&mut children, self.is_task());
         let child = &task.header.node;
-        *child.link.lock() = Some(Link {
-            parent: self.clone(),
-            key,
-        });
+        *child.link.lock() = Some(Link { parent: self.clone(), key });
         if let Some(reason) = core.reason() {
             let _ = child.reason.set(reason.clone());
         }
@@ -515,11 +478,7 @@ impl CancelNode {
                 NodeRef::Nested(_) => depth,
             };
             let children = node.core().children.lock();
-            to_visit.extend(
-                NodeCore::collect_children(&children)
-                    .rev()
-                    .map(|child| (below, child)),
-            );
+            to_visit.extend(NodeCore::collect_children(&children).rev().map(|child| (below, child)));
         }
         found
     }
@@ -531,9 +490,7 @@ impl CancelNode {
 
 impl fmt::Debug for CancelNode {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.debug_struct("CancelNode")
-            .field("reason", &self.reason())
-            .finish_non_exhaustive()
+        out.debug_struct("CancelNode").field("reason", &self.reason()).finish_non_exhaustive()
     }
 }
 
@@ -602,10 +559,7 @@ impl CancelStack {
 
     /// The outermost cancelled node with its depth (0 is the task itself): the block the cancellation belongs to.
     pub fn outermost_cancelled(&self) -> Option<(usize, &CancelNode)> {
-        self.nodes
-            .iter()
-            .enumerate()
-            .find(|(_, node)| node.is_cancelled())
+        self.nodes.iter().enumerate().find(|(_, node)| node.is_cancelled())
     }
 
     /// Whether `node` is one of the open ones, and at which depth.

@@ -87,9 +87,7 @@ impl<T> State<T> {
         while let Some(receiver) = self.receivers.pop_front() {
             match receiver {
                 Receiver::Waiting(_) => {
-                    let Receiver::Waiting(waker) =
-                        std::mem::replace(receiver, Receiver::Handed(value))
-                    else {
+                    let Receiver::Waiting(waker) = std::mem::replace(receiver, Receiver::Handed(value)) else {
                         unreachable!("matched above")
                     };
                     return Ok(waker);
@@ -122,10 +120,7 @@ impl<T> State<T> {
         self.next_ticket += 1;
         match std::mem::replace(sender, Sender::Sent(self.next_ticket)) {
             Sender::Waiting(waker, value) => {
-                self.buffer.push_back(Buffered {
-                    value,
-                    ticket: self.next_ticket,
-                });
+                self.buffer.push_back(Buffered { value, ticket: self.next_ticket });
                 Some(waker)
             }
             Sender::Sent(_) | Sender::Refused(_) => unreachable!("only waiting senders are queued"),
@@ -136,15 +131,13 @@ impl<T> State<T> {
     fn withdraw(&mut self, key: WaitKey) -> (Option<T>, Option<Waker>) {
         match self.senders.remove(key) {
             Some(Sender::Waiting(_, value) | Sender::Refused(value)) => (Some(value), None),
-            Some(Sender::Sent(ticket)) => {
-                match self.buffer.iter().position(|entry| entry.ticket == ticket) {
-                    Some(place) => {
-                        let value = self.buffer.remove(place).map(|entry| entry.value);
-                        (value, self.admit_sender())
-                    }
-                    None => (None, None),
+            Some(Sender::Sent(ticket)) => match self.buffer.iter().position(|entry| entry.ticket == ticket) {
+                Some(place) => {
+                    let value = self.buffer.remove(place).map(|entry| entry.value);
+                    (value, self.admit_sender())
                 }
-            }
+                None => (None, None),
+            },
             None => (None, None),
         }
     }
@@ -190,11 +183,7 @@ impl<T> Channel<T> {
             receivers: WaitList::default(),
             senders: WaitList::default(),
         };
-        Channel(Arc::new(Shared {
-            name,
-            capacity: capacity.max(1),
-            state: Mutex::new(state),
-        }))
+        Channel(Arc::new(Shared { name, capacity: capacity.max(1), state: Mutex::new(state) }))
     }
 
     /// Its name, if it has one.
@@ -277,10 +266,7 @@ impl<T> Channel<T> {
     /// Dropping the future sends nothing, unless a receiver has already taken the value. To know which of the two it
     /// was, end the wait with [`Send::withdraw`].
     pub fn send(&self, value: T) -> Send<T> {
-        Send {
-            channel: self.clone(),
-            state: SendState::New(value),
-        }
+        Send { channel: self.clone(), state: SendState::New(value) }
     }
 
     /// Receives without waiting, if there is a value now.
@@ -301,10 +287,7 @@ impl<T> Channel<T> {
     ///
     /// Dropping the future receives nothing: a value already handed to it goes to the next receiver, or back in front.
     pub fn receive(&self) -> Receive<T> {
-        Receive {
-            channel: self.clone(),
-            parked: None,
-        }
+        Receive { channel: self.clone(), parked: None }
     }
 
     pub(crate) fn with_state<R>(&self, act: impl FnOnce(&mut State<T>) -> R) -> R {
@@ -330,13 +313,8 @@ impl<T> fmt::Debug for Channel<T> {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let state = self.0.state.lock();
         let mut debug = out.debug_struct("Channel");
-        debug
-            .field("name", &self.0.name)
-            .field("len", &state.buffer.len());
-        debug
-            .field("capacity", &self.0.capacity)
-            .field("closed", &state.closed)
-            .finish_non_exhaustive()
+        debug.field("name", &self.0.name).field("len", &state.buffer.len());
+        debug.field("capacity", &self.0.capacity).field("closed", &state.closed).finish_non_exhaustive()
     }
 }
 
@@ -392,9 +370,7 @@ impl<T> Send<T> {
                     None
                 }
                 Err(value) => {
-                    let key = state
-                        .senders
-                        .push_back(Sender::Waiting(cx.waker().clone(), value));
+                    let key = state.senders.push_back(Sender::Waiting(cx.waker().clone(), value));
                     self.state = SendState::Parked(key);
                     note_wait(WaitKind::Send);
                     return Poll::Pending;
@@ -475,11 +451,7 @@ impl<T> Future for Receive<T> {
                 Some((value, waker)) => (value, waker),
                 None if state.closed => return Poll::Ready(None),
                 None => {
-                    this.parked = Some(
-                        state
-                            .receivers
-                            .push_back(Receiver::Waiting(cx.waker().clone())),
-                    );
+                    this.parked = Some(state.receivers.push_back(Receiver::Waiting(cx.waker().clone())));
                     note_wait(WaitKind::Receive);
                     return Poll::Pending;
                 }

@@ -84,11 +84,7 @@ impl Clock {
 
     /// Nanoseconds since the clock was made. Never goes back.
     pub fn now_ns(&self) -> u64 {
-        if self.is_virtual() {
-            self.0.now(&self.0.state.lock())
-        } else {
-            self.0.real_now()
-        }
+        if self.is_virtual() { self.0.now(&self.0.state.lock()) } else { self.0.real_now() }
     }
 
     /// Milliseconds since the clock was made. Never goes back.
@@ -126,10 +122,7 @@ impl Clock {
         let Some(now) = state.virtual_now.take() else {
             return;
         };
-        self.0.offset.store(
-            now as i64 - elapsed_ns(self.0.started) as i64,
-            Ordering::Release,
-        );
+        self.0.offset.store(now as i64 - elapsed_ns(self.0.started) as i64, Ordering::Release);
         self.0.is_virtual.store(false, Ordering::Release);
         self.ensure_thread(&mut state);
         drop(state);
@@ -138,10 +131,7 @@ impl Clock {
 
     /// Waits for `duration`. Dropping the future disarms its timer at once.
     pub fn sleep(&self, duration: Duration) -> Sleep {
-        Sleep {
-            timer: Timer::after(self, duration),
-            order: Order::Normal,
-        }
+        Sleep { timer: Timer::after(self, duration), order: Order::Normal }
     }
 
     /// Moves virtual time by `duration`: every timer due until then fires in order, and the tasks each one wakes run
@@ -149,19 +139,13 @@ impl Clock {
     ///
     /// Dropping the future leaves time where it got to.
     pub fn advance(&self, duration: Duration) -> Sleep {
-        Sleep {
-            timer: Timer::after(self, duration),
-            order: Order::AfterAllOthers,
-        }
+        Sleep { timer: Timer::after(self, duration), order: Order::AfterAllOthers }
     }
 
     /// Arms a timer that calls `action` on the thread that fires it. Dropping the result disarms it.
     pub(crate) fn call_at(&self, deadline_ns: u64, action: Box<dyn FnOnce() + Send>) -> ArmedTimer {
         let key = self.arm(deadline_ns, Order::Normal, Action::Call(action));
-        ArmedTimer {
-            clock: self.clone(),
-            key,
-        }
+        ArmedTimer { clock: self.clone(), key }
     }
 
     fn arm(&self, deadline_ns: u64, order: Order, action: Action) -> TimerKey {
@@ -169,10 +153,7 @@ impl Clock {
         if order == Order::AfterAllOthers {
             state.advances += 1;
         }
-        let (key, is_first) =
-            state
-                .timers
-                .insert(deadline_ns, order == Order::AfterAllOthers, action);
+        let (key, is_first) = state.timers.insert(deadline_ns, order == Order::AfterAllOthers, action);
         if state.virtual_now.is_none() {
             self.ensure_thread(&mut state);
             drop(state);
@@ -273,9 +254,7 @@ impl Clock {
 
 impl std::fmt::Debug for Clock {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        out.debug_struct("Clock")
-            .field("virtual", &self.is_virtual())
-            .finish_non_exhaustive()
+        out.debug_struct("Clock").field("virtual", &self.is_virtual()).finish_non_exhaustive()
     }
 }
 
@@ -334,8 +313,7 @@ impl Shared {
                     state = self.state.lock();
                 }
                 (None, Some(next)) => {
-                    self.changed
-                        .wait_for(&mut state, Duration::from_nanos(next - now));
+                    self.changed.wait_for(&mut state, Duration::from_nanos(next - now));
                 }
                 (Some(_), _) | (None, None) => self.changed.wait(&mut state),
             }
@@ -380,11 +358,7 @@ pub struct Timer {
 impl Timer {
     /// A timer that is due in `duration`; it is armed when first polled.
     pub fn after(clock: &Clock, duration: Duration) -> Timer {
-        let mut timer = Timer {
-            clock: clock.clone(),
-            deadline_ns: 0,
-            armed: None,
-        };
+        let mut timer = Timer { clock: clock.clone(), deadline_ns: 0, armed: None };
         timer.reset(duration);
         timer
     }
@@ -413,23 +387,15 @@ impl Timer {
             self.disarm();
             return Poll::Ready(());
         }
-        if !self
-            .armed
-            .is_some_and(|key| self.clock.rearm(key, cx.waker()))
-        {
-            self.armed = Some(self.clock.arm(
-                self.deadline_ns,
-                order,
-                Action::Wake(cx.waker().clone()),
-            ));
+        if !self.armed.is_some_and(|key| self.clock.rearm(key, cx.waker())) {
+            self.armed = Some(self.clock.arm(self.deadline_ns, order, Action::Wake(cx.waker().clone())));
         }
         crate::frame::note_wait(crate::WaitKind::Sleep);
         Poll::Pending
     }
 
     fn fired(&self) -> bool {
-        self.armed
-            .is_some_and(|key| !self.clock.0.state.lock().timers.contains(key))
+        self.armed.is_some_and(|key| !self.clock.0.state.lock().timers.contains(key))
     }
 
     fn disarm(&mut self) {

@@ -18,12 +18,7 @@ impl Deadline {
     /// Opens a block beneath `parent` that is cancelled (kind `deadline`) once `after` has passed; zero: at once.
     pub fn open(parent: &CancelNode, clock: &Clock, after: Duration) -> Deadline {
         let distance = u64::try_from(after.as_nanos()).unwrap_or(u64::MAX);
-        Deadline::open_at(
-            parent,
-            clock,
-            clock.now_ns().saturating_add(distance),
-            CancelKind::Deadline,
-        )
+        Deadline::open_at(parent, clock, clock.now_ns().saturating_add(distance), CancelKind::Deadline)
     }
 
     /// As `open`, at an instant of the clock and with the `kind` of cancellation it causes.
@@ -32,11 +27,7 @@ impl Deadline {
         let reason = CancelReason::by_nobody(kind, "");
         if at_ns <= clock.now_ns() {
             node.cancel(reason);
-            return Deadline {
-                node,
-                at_ns,
-                _timer: None,
-            };
+            return Deadline { node, at_ns, _timer: None };
         }
         let expired = node.clone();
         let timer = clock.call_at(
@@ -45,11 +36,7 @@ impl Deadline {
                 expired.cancel(reason);
             }),
         );
-        Deadline {
-            node,
-            at_ns,
-            _timer: Some(timer),
-        }
+        Deadline { node, at_ns, _timer: Some(timer) }
     }
 
     /// The block's node: children spawned inside belong beneath it.

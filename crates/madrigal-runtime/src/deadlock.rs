@@ -42,30 +42,19 @@ impl fmt::Display for DeadlockReport {
 
 /// The report, if every live task is parked in a wait of this library.
 pub(crate) fn find_deadlock(root: &CancelNode) -> Option<DeadlockReport> {
-    let tasks: Vec<TaskRef> = root
-        .tasks()
-        .into_iter()
-        .map(|(_, task)| TaskRef(task))
-        .collect();
+    let tasks: Vec<TaskRef> = root.tasks().into_iter().map(|(_, task)| TaskRef(task)).collect();
     if tasks.is_empty() || !tasks.iter().all(TaskRef::is_parked_inside) {
         return None;
     }
-    Some(DeadlockReport {
-        tasks: tasks.iter().map(describe).collect(),
-    })
+    Some(DeadlockReport { tasks: tasks.iter().map(describe).collect() })
 }
 
 fn describe(task: &TaskRef) -> DeadlockedTask {
     let waiting = task.waiting();
-    let holder = waiting
-        .as_ref()
-        .and_then(|waiting| waiting.on.as_ref())
-        .and_then(|on| on.holder());
+    let holder = waiting.as_ref().and_then(|waiting| waiting.on.as_ref()).and_then(|on| on.holder());
     DeadlockedTask {
         id: task.id(),
-        waiting: waiting
-            .as_ref()
-            .map_or_else(|| "something".to_owned(), ToString::to_string),
+        waiting: waiting.as_ref().map_or_else(|| "something".to_owned(), ToString::to_string),
         holder: holder.map(|task| task.id()),
         location: waiting.and_then(|waiting| waiting.location),
     }

@@ -119,7 +119,6 @@ impl Stall {
     /// As `wait`, for at most `time`.
     fn wait_for(&self, seen: u64, time: Duration) {
         let mut pokes = self.pokes.lock();
-        self.changed
-            .wait_while_for(&mut pokes, |pokes| *pokes == seen, time);
+        self.changed.wait_while_for(&mut pokes, |pokes| *pokes == seen, time);
     }
 }

@@ -39,10 +39,7 @@ impl TaskError {
     }
 
     fn caused_by(cause: Cause) -> TaskError {
-        TaskError(Box::new(Content {
-            cause,
-            suppressed: Vec::new(),
-        }))
+        TaskError(Box::new(Content { cause, suppressed: Vec::new() }))
     }
 
     /// The reason, when this stands for a cancellation.

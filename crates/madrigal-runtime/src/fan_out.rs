@@ -119,11 +119,7 @@ impl<T: Send + 'static, E: Failure> State<T, E> {
             Interest::AnyEnd => true,
             Interest::LastEnd => self.in_flight == 0,
         };
-        if wake {
-            self.owner.take().map(|(waker, _)| waker)
-        } else {
-            None
-        }
+        if wake { self.owner.take().map(|(waker, _)| waker) } else { None }
     }
 
     fn wait_for(&mut self, interest: Interest, cx: &Context<'_>) {
@@ -154,9 +150,7 @@ impl<T: Send + 'static, E: Failure> Sink<T, E> for FanSink<T, E> {
         };
         if first_failure {
             // Wakes the owner too: the node is the owner's.
-            shared
-                .node
-                .cancel(CancelReason::new(CancelKind::ScopeFailed, ""));
+            shared.node.cancel(CancelReason::new(CancelKind::ScopeFailed, ""));
         }
         if let Some(waker) = owner {
             waker.wake();
@@ -182,20 +176,11 @@ impl<T: Send + 'static, E: Failure> FanOut<T, E> {
     /// Opens a fan-out of the task that `cx` belongs to, beneath `parent`: the task's innermost open node.
     pub fn open(cx: &TaskContext, parent: &CancelNode, options: &FanOptions) -> FanOut<T, E> {
         let creator = cx.task().0.header.lineage().clone();
-        let state = State {
-            in_flight: 0,
-            slots: Vec::new(),
-            finished: VecDeque::new(),
-            failure: None,
-            owner: None,
-        };
+        let state = State { in_flight: 0, slots: Vec::new(), finished: VecDeque::new(), failure: None, owner: None };
         let shared = Shared {
             node: parent.child(),
             mode: options.mode,
-            limit: options
-                .limit
-                .filter(|limit| *limit > 0)
-                .unwrap_or(usize::MAX),
+            limit: options.limit.filter(|limit| *limit > 0).unwrap_or(usize::MAX),
             state: Mutex::new(state),
         };
         FanOut {
@@ -278,9 +263,7 @@ impl<T: Send + 'static, E: Failure> FanOut<T, E> {
     pub fn fail(&mut self, error: E) {
         let first = self.shared.state.lock().fail(error);
         if first {
-            self.shared
-                .node
-                .cancel(CancelReason::new(CancelKind::ScopeFailed, ""));
+            self.shared.node.cancel(CancelReason::new(CancelKind::ScopeFailed, ""));
         }
     }
 
@@ -316,11 +299,7 @@ impl<T: Send + 'static, E: Failure> FanOut<T, E> {
         let failure = state.failure.take();
         let slots = std::mem::take(&mut state.slots);
         // With a failure the slots are not looked at, and may have gaps.
-        let slots = if failure.is_some() {
-            Vec::new()
-        } else {
-            slots.into_iter().flatten().collect()
-        };
+        let slots = if failure.is_some() { Vec::new() } else { slots.into_iter().flatten().collect() };
         Poll::Ready((slots, failure))
     }
 
@@ -352,10 +331,7 @@ impl<T: Send + 'static, E: Failure> FanOut<T, E> {
 impl<T: Send + 'static, E: Failure> Drop for FanOut<T, E> {
     fn drop(&mut self) {
         if self.shared.state.lock().in_flight > 0 {
-            self.shared.node.cancel(CancelReason::new(
-                CancelKind::ParentCancelled,
-                "its fan-out was dropped",
-            ));
+            self.shared.node.cancel(CancelReason::new(CancelKind::ParentCancelled, "its fan-out was dropped"));
         }
     }
 }
@@ -389,10 +365,7 @@ pub struct Received<T> {
 impl<T> Received<T> {
     /// Takes values out of `channel`.
     pub fn new(channel: Channel<T>) -> Received<T> {
-        Received {
-            channel,
-            receiving: None,
-        }
+        Received { channel, receiving: None }
     }
 }
 
@@ -440,10 +413,7 @@ where
     F: Future + Send + 'static,
     F::Output: Into<Outcome<T, E>>,
 {
-    let mut fan = open_here(FanOptions {
-        mode: FanMode::FailFast,
-        ..options
-    });
+    let mut fan = open_here(FanOptions { mode: FanMode::FailFast, ..options });
     let mut taken = false;
     poll_fn(move |cx| {
         if !taken {
@@ -472,10 +442,7 @@ where
     F: Future + Send + 'static,
     F::Output: Into<Outcome<T, E>>,
 {
-    let mut fan = open_here(FanOptions {
-        mode: FanMode::Settle,
-        ..options
-    });
+    let mut fan = open_here(FanOptions { mode: FanMode::Settle, ..options });
     let mut taken = false;
     poll_fn(move |cx| {
         if !taken {

@@ -29,13 +29,7 @@ pub(crate) fn current() -> Option<Arc<AnyTask>> {
 
 /// Whether `task` is the one being polled on this thread.
 pub(crate) fn is_current(task: &Arc<AnyTask>) -> bool {
-    FRAME.with(|frame| {
-        frame
-            .current
-            .borrow()
-            .as_ref()
-            .is_some_and(|current| Arc::ptr_eq(current, task))
-    })
+    FRAME.with(|frame| frame.current.borrow().as_ref().is_some_and(|current| Arc::ptr_eq(current, task)))
 }
 
 /// The wait noted so far in the poll going on.

@@ -59,16 +59,8 @@ where
 
 impl<T, E> SpawnSink<T, E> {
     pub(crate) fn new(scope: Option<Arc<ScopeShared<E>>>, settled: bool) -> Self {
-        let result = ResultState {
-            scope,
-            outcome: None,
-            first: None,
-            others: None,
-        };
-        SpawnSink {
-            result: Mutex::new(result),
-            settled,
-        }
+        let result = ResultState { scope, outcome: None, first: None, others: None };
+        SpawnSink { result: Mutex::new(result), settled }
     }
 }
 
@@ -110,9 +102,7 @@ pub struct TaskHandle<T, E> {
 
 impl<T, E> Clone for TaskHandle<T, E> {
     fn clone(&self) -> Self {
-        TaskHandle {
-            cell: self.cell.clone(),
-        }
+        TaskHandle { cell: self.cell.clone() }
     }
 }
 
@@ -188,10 +178,7 @@ impl<T: 'static, E: 'static> TaskHandle<T, E> {
     ///
     /// Dropping the future has no effect.
     pub fn ended(&self) -> Ended<T, E> {
-        Ended {
-            handle: self.clone(),
-            key: None,
-        }
+        Ended { handle: self.clone(), key: None }
     }
 }
 
@@ -206,9 +193,7 @@ impl<T: Clone + 'static, E: Failure> TaskHandle<T, E> {
     /// Dropping the future has no effect on the task. A task must not wait for itself: see [`TaskRef::is_current`].
     pub fn join(&self) -> Join<T, E> {
         self.mark_observed();
-        Join {
-            ended: self.ended(),
-        }
+        Join { ended: self.ended() }
     }
 }
 
@@ -240,11 +225,7 @@ impl<T, E> ResultState<T, E> {
 
 impl Others {
     fn park(&mut self, key: Option<u32>, waker: &Waker) -> u32 {
-        if let Some((key, known)) = self
-            .waiting
-            .iter_mut()
-            .find(|(known, _)| Some(*known) == key)
-        {
+        if let Some((key, known)) = self.waiting.iter_mut().find(|(known, _)| Some(*known) == key) {
             known.clone_from(waker);
             return *key;
         }
@@ -254,10 +235,7 @@ impl Others {
     }
 
     fn leave(&mut self, key: u32) -> Option<Waker> {
-        let place = self
-            .waiting
-            .iter()
-            .position(|(waiting, _)| *waiting == key)?;
+        let place = self.waiting.iter().position(|(waiting, _)| *waiting == key)?;
         Some(self.waiting.remove(place).1)
     }
 }
@@ -299,12 +277,7 @@ impl<T: Clone + 'static, E: Failure> Future for Join<T, E> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Outcome<T, E>> {
         match Pin::new(&mut self.ended).poll(cx) {
-            Poll::Ready(()) => Poll::Ready(
-                self.ended
-                    .handle
-                    .try_outcome()
-                    .expect("an ended task has an outcome"),
-            ),
+            Poll::Ready(()) => Poll::Ready(self.ended.handle.try_outcome().expect("an ended task has an outcome")),
             Poll::Pending => Poll::Pending,
         }
     }

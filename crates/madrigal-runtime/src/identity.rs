@@ -20,59 +20,26 @@ pub struct TaskKind {
 
 impl TaskKind {
     /// The root of a run.
-    pub const ROOT: &'static TaskKind = &TaskKind {
-        label: "root",
-        name: "root",
-        counter: 3,
-    };
+    pub const ROOT: &'static TaskKind = &TaskKind { label: "root", name: "root", counter: 3 };
     /// A task spawned by itself.
-    pub const SPAWN: &'static TaskKind = &TaskKind {
-        label: "spawn",
-        name: "spawn",
-        counter: 0,
-    };
+    pub const SPAWN: &'static TaskKind = &TaskKind { label: "spawn", name: "spawn", counter: 0 };
     /// One of a counted fan-out.
-    pub const PARALLEL: &'static TaskKind = &TaskKind {
-        label: "parallel",
-        name: "parallel",
-        counter: 1,
-    };
+    pub const PARALLEL: &'static TaskKind = &TaskKind { label: "parallel", name: "parallel", counter: 1 };
     /// One of a fan-out over a source.
-    pub const PARALLEL_EACH: &'static TaskKind = &TaskKind {
-        label: "parallel_each",
-        name: "parallel each",
-        counter: 1,
-    };
+    pub const PARALLEL_EACH: &'static TaskKind =
+        &TaskKind { label: "parallel_each", name: "parallel each", counter: 1 };
     /// One of a fan-out whose failures are collected.
-    pub const PARALLEL_SETTLE: &'static TaskKind = &TaskKind {
-        label: "parallel_settle",
-        name: "parallel settle",
-        counter: 1,
-    };
+    pub const PARALLEL_SETTLE: &'static TaskKind =
+        &TaskKind { label: "parallel_settle", name: "parallel settle", counter: 1 };
     /// One of a fan-out read as a stream.
-    pub const PARALLEL_EACH_STREAM: &'static TaskKind = &TaskKind {
-        label: "parallel_each_stream",
-        name: "parallel each as stream",
-        counter: 1,
-    };
+    pub const PARALLEL_EACH_STREAM: &'static TaskKind =
+        &TaskKind { label: "parallel_each_stream", name: "parallel each as stream", counter: 1 };
     /// A contender of a race.
-    pub const RACE: &'static TaskKind = &TaskKind {
-        label: "race",
-        name: "race",
-        counter: 1,
-    };
+    pub const RACE: &'static TaskKind = &TaskKind { label: "race", name: "race", counter: 1 };
     /// One that outlives the scope it was created in.
-    pub const BACKGROUND: &'static TaskKind = &TaskKind {
-        label: "background",
-        name: "background",
-        counter: 2,
-    };
+    pub const BACKGROUND: &'static TaskKind = &TaskKind { label: "background", name: "background", counter: 2 };
     /// The producer of a stream.
-    pub const STREAM: &'static TaskKind = &TaskKind {
-        label: "stream",
-        name: "stream",
-        counter: 3,
-    };
+    pub const STREAM: &'static TaskKind = &TaskKind { label: "stream", name: "stream", counter: 3 };
 }
 
 pub(crate) const NO_INDEX: u32 = u32::MAX;
@@ -97,35 +64,17 @@ pub(crate) struct Lineage {
 
 impl Lineage {
     pub(crate) fn of_run(run: Arc<Run>) -> Arc<Lineage> {
-        Arc::new(Lineage {
-            run,
-            creator: None,
-            counters: Default::default(),
-        })
+        Arc::new(Lineage { run, creator: None, counters: Default::default() })
     }
 
     pub(crate) fn of_task(identity: &Identity) -> Arc<Lineage> {
         let run = identity.creator.run.clone();
-        Arc::new(Lineage {
-            run,
-            creator: Some(identity.share()),
-            counters: Default::default(),
-        })
+        Arc::new(Lineage { run, creator: Some(identity.share()), counters: Default::default() })
     }
 
     /// The identity of the next task created with `kind`.
-    pub(crate) fn next_child(
-        self: &Arc<Lineage>,
-        kind: &'static TaskKind,
-        label: Option<Arc<String>>,
-    ) -> Identity {
-        Identity {
-            creator: self.clone(),
-            kind,
-            number: self.next_number(kind),
-            index: NO_INDEX,
-            label,
-        }
+    pub(crate) fn next_child(self: &Arc<Lineage>, kind: &'static TaskKind, label: Option<Arc<String>>) -> Identity {
+        Identity { creator: self.clone(), kind, number: self.next_number(kind), index: NO_INDEX, label }
     }
 
     /// The next number for a task of this kind, from 1.
@@ -146,11 +95,7 @@ impl Drop for Lineage {
 
 impl Identity {
     pub(crate) fn share(&self) -> Identity {
-        Identity {
-            creator: self.creator.clone(),
-            label: self.label.clone(),
-            ..*self
-        }
+        Identity { creator: self.creator.clone(), label: self.label.clone(), ..*self }
     }
 
     /// The full id, for example `task_root:parallel_each:2:0`.

@@ -60,18 +60,11 @@ pub use deadline::Deadline;
 pub use deadlock::{DeadlockReport, DeadlockedTask};
 pub use event::{Event, EventSink};
 pub use failure::{Failure, TaskError};
-pub use fan_out::{
-    FanMode, FanOptions, FanOut, Items, Received, Source, map_concurrent, map_concurrent_settled,
-};
+pub use fan_out::{FanMode, FanOptions, FanOut, Items, Received, Source, map_concurrent, map_concurrent_settled};
 pub use handle::{Ended, Join, TaskHandle};
 pub use identity::TaskKind;
-pub use runtime::{
-    Blocking, ExecutorKind, External, ExternalGuard, Runtime, RuntimeBuilder, RuntimeHandle,
-    TaskInfo,
-};
+pub use runtime::{Blocking, ExecutorKind, External, ExternalGuard, Runtime, RuntimeBuilder, RuntimeHandle, TaskInfo};
 pub use scope::{Close, Policy, Scope, ScopeClosed, ScopeHandle, scope};
 pub use select::{Select, Selected, select, try_select};
-pub use task::{
-    OnCancel, Outcome, TaskContext, TaskRef, TaskSpec, TaskStatus, YieldNow, yield_now,
-};
+pub use task::{OnCancel, Outcome, TaskContext, TaskRef, TaskSpec, TaskStatus, YieldNow, yield_now};
 pub use waiting::{Describe, WaitKind, Waiting};

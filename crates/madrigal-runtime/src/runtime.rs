@@ -45,18 +45,12 @@ pub struct RuntimeBuilder {
 impl RuntimeBuilder {
     /// How many threads run tasks; as many as there are cores unless set. The simulator always has one.
     pub fn workers(self, workers: usize) -> Self {
-        RuntimeBuilder {
-            workers: Some(workers.max(1)),
-            ..self
-        }
+        RuntimeBuilder { workers: Some(workers.max(1)), ..self }
     }
 
     /// The clock; unless set, a real one, or a virtual one for the simulator.
     pub fn clock(self, clock: Clock) -> Self {
-        RuntimeBuilder {
-            clock: Some(clock),
-            ..self
-        }
+        RuntimeBuilder { clock: Some(clock), ..self }
     }
 
     /// Where all random choices come from.
@@ -71,10 +65,7 @@ impl RuntimeBuilder {
 
     /// Who reads the event stream.
     pub fn events(self, sink: Arc<dyn EventSink>) -> Self {
-        RuntimeBuilder {
-            events: Some(sink),
-            ..self
-        }
+        RuntimeBuilder { events: Some(sink), ..self }
     }
 
     /// Starts the runtime.
@@ -157,9 +148,7 @@ struct Owner(Arc<RuntimeShared>);
 
 impl Drop for Owner {
     fn drop(&mut self) {
-        self.0
-            .root
-            .cancel(CancelReason::new(CancelKind::Shutdown, "the runtime ended"));
+        self.0.root.cancel(CancelReason::new(CancelKind::Shutdown, "the runtime ended"));
         self.0.executor.shut_down(&self.0.root);
         self.0.clock.end();
     }
@@ -179,21 +168,12 @@ impl Runtime {
 
     /// A runtime on one thread, in virtual time, whose every choice comes from `seed`.
     pub fn simulated(seed: u64) -> Runtime {
-        Runtime::builder()
-            .executor(ExecutorKind::Simulated)
-            .seed(seed)
-            .build()
+        Runtime::builder().executor(ExecutorKind::Simulated).seed(seed).build()
     }
 
     /// Settings for a new runtime.
     pub fn builder() -> RuntimeBuilder {
-        RuntimeBuilder {
-            workers: None,
-            clock: None,
-            seed: 0,
-            executor: ExecutorKind::Tokio,
-            events: None,
-        }
+        RuntimeBuilder { workers: None, clock: None, seed: 0, executor: ExecutorKind::Tokio, events: None }
     }
 
     /// What tasks may hold of it.
@@ -217,34 +197,21 @@ impl Runtime {
         F::Output: Into<Outcome<T, E>>,
     {
         let runtime = &self.0.0;
-        let run = Arc::new(Run {
-            runtime: runtime.clone(),
-            node: runtime.root.child(),
-        });
+        let run = Arc::new(Run { runtime: runtime.clone(), node: runtime.root.child() });
         let result = Arc::new(Mutex::new(None));
         let stall = runtime.executor.stall();
-        let label = spec
-            .label
-            .unwrap_or_else(|| Arc::new("task_root".to_owned()));
+        let label = spec.label.unwrap_or_else(|| Arc::new("task_root".to_owned()));
         let birth = Birth {
             identity: Lineage::of_run(run.clone()).next_child(spec.kind, Some(label)),
             parent: run.node.clone(),
             on_cancel: spec.on_cancel,
             inline_start: false,
-            sink: RootSink {
-                result: result.clone(),
-                stall: stall.clone(),
-            },
+            sink: RootSink { result: result.clone(), stall: stall.clone() },
         };
         let admitted: Result<_, std::convert::Infallible> = birth.create(make, || Ok(()));
         let Ok(root) = admitted;
         drop(root);
-        let deadlock = RunToEnd {
-            run: &run,
-            stall,
-            is_done: &|| result.lock().is_some(),
-        }
-        .run();
+        let deadlock = RunToEnd { run: &run, stall, is_done: &|| result.lock().is_some() }.run();
         match (deadlock, result.lock().take()) {
             (None, Some(outcome)) => Ok(outcome),
             (Some(report), _) => Err(report),
@@ -325,10 +292,7 @@ impl RunToEnd<'_> {
             }
             if (self.is_done)() && !shutting_down {
                 shutting_down = true;
-                self.run.node.cancel_below(&CancelReason::new(
-                    CancelKind::Shutdown,
-                    "the program ended",
-                ));
+                self.run.node.cancel_below(&CancelReason::new(CancelKind::Shutdown, "the program ended"));
             }
             let stop = || self.run.node.is_drained() || ((self.is_done)() && !shutting_down);
             if let ControlFlow::Break(found) = runtime.executor.run_until_stalled(runtime, &stop) {
@@ -339,9 +303,7 @@ impl RunToEnd<'_> {
                 }
                 report = Some(found);
                 let message = "all tasks wait for one another";
-                self.run
-                    .node
-                    .cancel_below(&CancelReason::new(CancelKind::Shutdown, message));
+                self.run.node.cancel_below(&CancelReason::new(CancelKind::Shutdown, message));
             }
         }
     }
@@ -403,12 +365,7 @@ impl RuntimeHandle {
     pub fn task_tree(&self) -> Vec<TaskInfo> {
         let info = |(depth, task): (usize, Arc<AnyTask>)| {
             let task = TaskRef(task);
-            TaskInfo {
-                depth,
-                status: task.status(),
-                waiting: task.waiting(),
-                task,
-            }
+            TaskInfo { depth, status: task.status(), waiting: task.waiting(), task }
         };
         self.0.root.tasks().into_iter().map(info).collect()
     }
@@ -433,28 +390,19 @@ impl RuntimeHandle {
     /// While one is in flight (first polled, not ended, not dropped) the runtime is never taken for deadlocked and
     /// virtual time does not jump. Tokio's I/O works inside, under the simulator too.
     pub fn external<F: Future>(&self, future: F) -> External<F> {
-        External {
-            runtime: self.clone(),
-            future: Box::pin(future),
-            in_flight: None,
-        }
+        External { runtime: self.clone(), future: Box::pin(future), in_flight: None }
     }
 
     /// Counts as an outside operation in flight until the result is dropped.
     pub fn external_guard(&self) -> ExternalGuard {
         self.0.externals.fetch_add(1, Ordering::AcqRel);
-        ExternalGuard {
-            runtime: self.clone(),
-        }
+        ExternalGuard { runtime: self.clone() }
     }
 
     /// Runs `work` on a thread where it may block. A panic in it resumes in the task that awaits it.
     ///
     /// Dropping the future does not stop work that has begun.
-    pub fn blocking<R: Send + 'static>(
-        &self,
-        work: impl FnOnce() -> R + Send + 'static,
-    ) -> External<Blocking<R>> {
+    pub fn blocking<R: Send + 'static>(&self, work: impl FnOnce() -> R + Send + 'static) -> External<Blocking<R>> {
         let handle = self.0.executor.io().spawn_blocking(work);
         self.external(Blocking { handle })
     }
@@ -462,9 +410,7 @@ impl RuntimeHandle {
 
 impl fmt::Debug for RuntimeHandle {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.debug_struct("Runtime")
-            .field("executor", &self.executor_kind())
-            .finish_non_exhaustive()
+        out.debug_struct("Runtime").field("executor", &self.executor_kind()).finish_non_exhaustive()
     }
 }
 
@@ -494,8 +440,7 @@ impl<F: Future> Future for External<F> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
         let this = &mut *self;
-        this.in_flight
-            .get_or_insert_with(|| this.runtime.external_guard());
+        this.in_flight.get_or_insert_with(|| this.runtime.external_guard());
         let polled = {
             let io = this.runtime.0.executor.io_to_enter();
             let _entered = io.as_ref().map(tokio::runtime::Handle::enter);
@@ -538,11 +483,7 @@ impl TaskContext {
 
     /// Creates a task that belongs to the run instead of a scope: when the root ends, it is cancelled (reason
     /// `shutdown`) and waited for. Its failure is seen by whoever joins it, and by nobody else.
-    pub fn spawn_background<T, E, F>(
-        &self,
-        spec: TaskSpec,
-        make: impl FnOnce(TaskContext) -> F,
-    ) -> TaskHandle<T, E>
+    pub fn spawn_background<T, E, F>(&self, spec: TaskSpec, make: impl FnOnce(TaskContext) -> F) -> TaskHandle<T, E>
     where
         T: Send + 'static,
         E: Failure,
@@ -550,12 +491,8 @@ impl TaskContext {
         F::Output: Into<Outcome<T, E>>,
     {
         let header = &self.task().0.header;
-        let parent = spec
-            .under
-            .clone()
-            .unwrap_or_else(|| header.run().node.clone());
-        let admitted: Result<_, ScopeClosed> =
-            create_spawned(header.lineage(), spec, parent, None, make, || Ok(()));
+        let parent = spec.under.clone().unwrap_or_else(|| header.run().node.clone());
+        let admitted: Result<_, ScopeClosed> = create_spawned(header.lineage(), spec, parent, None, make, || Ok(()));
         admitted.expect("no scope, nothing to refuse it")
     }
 }

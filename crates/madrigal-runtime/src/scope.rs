@@ -82,15 +82,11 @@ impl<E: Failure> ScopeShared<E> {
             let mut failures = self.failures.lock();
             // A scope that was dropped has nobody left to tell.
             if self.live.load(Ordering::Acquire) & ENDED == 0 {
-                failures.push(Failed {
-                    task: Some(task),
-                    error,
-                });
+                failures.push(Failed { task: Some(task), error });
             }
         }
         if self.policy == Policy::FailFast {
-            self.node
-                .cancel(CancelReason::new(CancelKind::ScopeFailed, ""));
+            self.node.cancel(CancelReason::new(CancelKind::ScopeFailed, ""));
         }
     }
 
@@ -114,9 +110,7 @@ pub struct ScopeHandle<E> {
 
 impl<E> Clone for ScopeHandle<E> {
     fn clone(&self) -> Self {
-        ScopeHandle {
-            shared: self.shared.clone(),
-        }
+        ScopeHandle { shared: self.shared.clone() }
     }
 }
 
@@ -130,10 +124,7 @@ impl<E> fmt::Debug for ScopeHandle<E> {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let live = self.shared.live.load(Ordering::Relaxed);
         let (live, ended) = (live & !ENDED, live & ENDED != 0);
-        out.debug_struct("Scope")
-            .field("live", &live)
-            .field("ended", &ended)
-            .finish_non_exhaustive()
+        out.debug_struct("Scope").field("live", &live).field("ended", &ended).finish_non_exhaustive()
     }
 }
 
@@ -153,9 +144,7 @@ impl<E: Failure> ScopeHandle<E> {
         F::Output: Into<Outcome<T, E>>,
     {
         let current = TaskRef::current();
-        let creator = current
-            .as_ref()
-            .map_or(&self.shared.owner, |task| task.0.header.lineage());
+        let creator = current.as_ref().map_or(&self.shared.owner, |task| task.0.header.lineage());
         let parent = spec.under.as_ref().unwrap_or(&self.shared.node).clone();
         let scope = Some(self.shared.clone());
         create_spawned(creator, spec, parent, scope, make, || self.shared.admit())
@@ -189,13 +178,7 @@ impl<E: Failure> ScopeHandle<E> {
     /// Its live tasks and what lives beneath them, in creation order.
     pub fn tasks(&self) -> Vec<TaskRef> {
         let is_own = |(depth, _): &(usize, _)| *depth > 0 || self.shared.policy == Policy::FailFast;
-        self.shared
-            .node
-            .tasks()
-            .into_iter()
-            .filter(is_own)
-            .map(|(_, task)| TaskRef(task))
-            .collect()
+        self.shared.node.tasks().into_iter().filter(is_own).map(|(_, task)| TaskRef(task)).collect()
     }
 
     /// How many of its tasks have not ended.
@@ -256,11 +239,7 @@ impl<E: Failure> Scope<E> {
             closer: Mutex::new(None),
             failures: Mutex::new(Vec::new()),
         };
-        Scope {
-            handle: ScopeHandle {
-                shared: Arc::new(shared),
-            },
-        }
+        Scope { handle: ScopeHandle { shared: Arc::new(shared) } }
     }
 
     /// What may be handed around.
@@ -274,15 +253,10 @@ impl<E: Failure> Scope<E> {
         let shared = &self.handle.shared;
         {
             let mut failures = shared.failures.lock();
-            let place = if shared.policy == Policy::TaskBody {
-                0
-            } else {
-                failures.len()
-            };
+            let place = if shared.policy == Policy::TaskBody { 0 } else { failures.len() };
             failures.insert(place, Failed { task: None, error });
         }
-        self.handle
-            .cancel(CancelReason::new(CancelKind::ScopeFailed, ""));
+        self.handle.cancel(CancelReason::new(CancelKind::ScopeFailed, ""));
     }
 
     /// Waits until all its tasks have ended and ends it: with the failure its policy surfaces, others attached.
@@ -297,10 +271,7 @@ impl<E: Failure> Scope<E> {
         let shared = &self.handle.shared;
         *shared.closer.lock() = Some(cx.waker().clone());
         // The waker is in place first: the last task to end either sees it or is seen to have ended.
-        match shared
-            .live
-            .compare_exchange(0, ENDED, Ordering::AcqRel, Ordering::Acquire)
-        {
+        match shared.live.compare_exchange(0, ENDED, Ordering::AcqRel, Ordering::Acquire) {
             Ok(_) if shared.policy == Policy::FailFast => {
                 debug_assert!(shared.node.is_drained(), "a task outlived its scope");
                 shared.node.detach();
@@ -333,10 +304,7 @@ impl<E: Failure> Drop for Scope<E> {
         let forgotten = std::mem::take(&mut *self.handle.shared.failures.lock());
         drop(forgotten);
         if live & !ENDED != 0 {
-            self.handle.cancel(CancelReason::new(
-                CancelKind::ParentCancelled,
-                "its scope was dropped",
-            ));
+            self.handle.cancel(CancelReason::new(CancelKind::ParentCancelled, "its scope was dropped"));
         }
     }
 }

@@ -59,11 +59,7 @@ impl<T> SelectShared<T> {
 ///
 /// Channels that are closed and drained are skipped. Dropping the future takes nothing from any channel.
 pub fn select<T>(channels: Vec<Channel<T>>) -> Select<T> {
-    Select {
-        channels,
-        parked: Vec::new(),
-        shared: None,
-    }
+    Select { channels, parked: Vec::new(), shared: None }
 }
 
 /// Takes a value from the first of `channels` that has one, without waiting. None: nothing there right now.
@@ -127,11 +123,7 @@ impl<T> Select<T> {
             let (key, sender, committed) = channel.with_state(|state| {
                 let Some((value, sender)) = state.take() else {
                     let open = !state.is_drained();
-                    let key = open.then(|| {
-                        state
-                            .receivers
-                            .push_back(Receiver::Select(shared.clone(), index))
-                    });
+                    let key = open.then(|| state.receivers.push_back(Receiver::Select(shared.clone(), index)));
                     return (key, None, false);
                 };
                 match shared.commit(index, value) {

@@ -86,10 +86,7 @@ impl TaskStatus {
 
     /// Whether the task has ended.
     pub fn is_ended(self) -> bool {
-        matches!(
-            self,
-            TaskStatus::Done | TaskStatus::Failed | TaskStatus::Cancelled
-        )
+        matches!(self, TaskStatus::Done | TaskStatus::Failed | TaskStatus::Cancelled)
     }
 }
 
@@ -123,54 +120,32 @@ pub struct TaskSpec {
 impl TaskSpec {
     /// A task of `kind` whose future is dropped when it is cancelled.
     pub fn new(kind: &'static TaskKind) -> TaskSpec {
-        TaskSpec {
-            kind,
-            label: None,
-            settled: false,
-            on_cancel: OnCancel::Drop,
-            inline_start: false,
-            under: None,
-        }
+        TaskSpec { kind, label: None, settled: false, on_cancel: OnCancel::Drop, inline_start: false, under: None }
     }
 
     /// Lets the future clean up by itself, for at most `grace` after a cancel.
     pub fn with_grace(self, grace: Duration) -> TaskSpec {
-        TaskSpec {
-            on_cancel: OnCancel::Grace(grace),
-            ..self
-        }
+        TaskSpec { on_cancel: OnCancel::Grace(grace), ..self }
     }
 
     /// Lets it be polled once right where it was created: for futures whose polls are short.
     pub fn inline_start(self) -> TaskSpec {
-        TaskSpec {
-            inline_start: true,
-            ..self
-        }
+        TaskSpec { inline_start: true, ..self }
     }
 
     /// Puts the task beneath `node`.
     pub fn under(self, node: &CancelNode) -> TaskSpec {
-        TaskSpec {
-            under: Some(node.clone()),
-            ..self
-        }
+        TaskSpec { under: Some(node.clone()), ..self }
     }
 
     /// Keeps its failure from its scope.
     pub fn settled(self) -> TaskSpec {
-        TaskSpec {
-            settled: true,
-            ..self
-        }
+        TaskSpec { settled: true, ..self }
     }
 
     /// Gives it a name of its own in ids.
     pub fn label(self, label: impl Into<String>) -> TaskSpec {
-        TaskSpec {
-            label: Some(Arc::new(label.into())),
-            ..self
-        }
+        TaskSpec { label: Some(Arc::new(label.into())), ..self }
     }
 }
 
@@ -212,9 +187,7 @@ struct Parked {
 
 impl Parked {
     fn waiting(&self) -> Option<&Waiting> {
-        self.waiting
-            .as_ref()
-            .and_then(|waiting| Option::as_ref(waiting))
+        self.waiting.as_ref().and_then(|waiting| Option::as_ref(waiting))
     }
 }
 
@@ -266,8 +239,7 @@ impl TaskHeader {
     }
 
     pub(crate) fn lineage(&self) -> &Arc<Lineage> {
-        self.lineage
-            .get_or_init(|| Lineage::of_task(&self.identity))
+        self.lineage.get_or_init(|| Lineage::of_task(&self.identity))
     }
 
     /// Has the executor poll the task. A task not yet polled needs no waking.
@@ -310,12 +282,7 @@ impl TaskHeader {
     }
 
     fn clear_waiting(&self) {
-        let waiting = self
-            .parked
-            .lock()
-            .waiting
-            .as_mut()
-            .and_then(|waiting| waiting.take());
+        let waiting = self.parked.lock().waiting.as_mut().and_then(|waiting| waiting.take());
         drop(waiting);
     }
 
@@ -363,13 +330,7 @@ pub(crate) struct FutureBody<T, E, F, S> {
 impl<T, E, F, S> FutureBody<T, E, F, S> {
     pub(crate) fn new(sink: S, on_cancel: OnCancel) -> Self {
         FutureBody {
-            run: Mutex::new(Run {
-                stage: Stage::Empty,
-                started: false,
-                has_waker: false,
-                on_cancel,
-                grace: None,
-            }),
+            run: Mutex::new(Run { stage: Stage::Empty, started: false, has_waker: false, on_cancel, grace: None }),
             sink,
         }
     }
@@ -501,20 +462,10 @@ where
         Poll::Ready(())
     }
 
-    fn must_drop(
-        &mut self,
-        header: &TaskHeader,
-        cx: &mut Context<'_>,
-    ) -> Option<Arc<CancelReason>> {
+    fn must_drop(&mut self, header: &TaskHeader, cx: &mut Context<'_>) -> Option<Arc<CancelReason>> {
         let reason = header.node.reason()?;
-        let mut grace_is_over = || {
-            self.grace
-                .as_mut()
-                .is_some_and(|timer| timer.poll_due(cx).is_ready())
-        };
-        let drop_it = self.on_cancel == OnCancel::Drop
-            || header.aborted.load(Ordering::Acquire)
-            || grace_is_over();
+        let mut grace_is_over = || self.grace.as_mut().is_some_and(|timer| timer.poll_due(cx).is_ready());
+        let drop_it = self.on_cancel == OnCancel::Drop || header.aborted.load(Ordering::Acquire) || grace_is_over();
         drop_it.then(|| reason.clone())
     }
 
@@ -636,16 +587,10 @@ impl TaskRef {
             return None;
         }
         let published = header.parked.lock().waiting().cloned();
-        published.or_else(
-            || match WaitKind::from_u8(header.wait.load(Ordering::Relaxed)) {
-                WaitKind::Unknown => None,
-                kind => Some(Waiting {
-                    what: kind.as_str(),
-                    on: None,
-                    location: None,
-                }),
-            },
-        )
+        published.or_else(|| match WaitKind::from_u8(header.wait.load(Ordering::Relaxed)) {
+            WaitKind::Unknown => None,
+            kind => Some(Waiting { what: kind.as_str(), on: None, location: None }),
+        })
     }
 
     /// Whether it is parked where only this runtime's tasks and timers can wake it.
@@ -711,10 +656,7 @@ impl<S> Birth<S> {
         S: Sink<T, E> + 'static,
     {
         let header = TaskHeader::new(self.identity, self.inline_start);
-        let cell = Arc::new(TaskCell {
-            header,
-            body: FutureBody::new(self.sink, self.on_cancel),
-        });
+        let cell = Arc::new(TaskCell { header, body: FutureBody::new(self.sink, self.on_cancel) });
         let task: Arc<AnyTask> = cell.clone();
         // Before anything counts the task: a panic in `make` leaves no trace.
         cell.body.set_future(make(TaskContext::new(task.clone())));
@@ -739,9 +681,7 @@ pub struct TaskContext {
 
 impl TaskContext {
     pub(crate) fn new(task: Arc<AnyTask>) -> TaskContext {
-        TaskContext {
-            task: TaskRef(task),
-        }
+        TaskContext { task: TaskRef(task) }
     }
 
     /// The context of the task being polled on this thread.

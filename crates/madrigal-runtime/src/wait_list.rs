@@ -33,15 +33,7 @@ pub(crate) struct WaitList<W> {
 
 impl<W> Default for WaitList<W> {
     fn default() -> Self {
-        WaitList {
-            nodes: Vec::new(),
-            first: NONE,
-            last: NONE,
-            unused: NONE,
-            queued: 0,
-            used: 0,
-            generation: 0,
-        }
+        WaitList { nodes: Vec::new(), first: NONE, last: NONE, unused: NONE, queued: 0, used: 0, generation: 0 }
     }
 }
 
@@ -66,23 +58,14 @@ impl<W> WaitList<W> {
         }
         self.last = index;
         self.queued += 1;
-        WaitKey {
-            index,
-            generation: self.nodes[index as usize].generation,
-        }
+        WaitKey { index, generation: self.nodes[index as usize].generation }
     }
 
     fn take_node(&mut self, waiter: W) -> u32 {
         self.used += 1;
         self.generation = self.generation.wrapping_add(1);
         let generation = self.generation;
-        let node = Node {
-            generation,
-            previous: NONE,
-            next: NONE,
-            queued: false,
-            waiter: Some(waiter),
-        };
+        let node = Node { generation, previous: NONE, next: NONE, queued: false, waiter: Some(waiter) };
         if self.unused != NONE {
             let index = self.unused;
             self.unused = self.nodes[index as usize].next;
@@ -96,9 +79,7 @@ impl<W> WaitList<W> {
 
     /// The waiter whose turn is next.
     pub(crate) fn front(&self) -> Option<&W> {
-        self.nodes
-            .get(self.first as usize)
-            .and_then(|node| node.waiter.as_ref())
+        self.nodes.get(self.first as usize).and_then(|node| node.waiter.as_ref())
     }
 
     /// Takes the first waiter out of the queue; it stays reachable under its key until `remove`.
@@ -127,11 +108,7 @@ impl<W> WaitList<W> {
 
     pub(crate) fn get_mut(&mut self, key: WaitKey) -> Option<&mut W> {
         let node = self.nodes.get_mut(key.index as usize)?;
-        if node.generation == key.generation {
-            node.waiter.as_mut()
-        } else {
-            None
-        }
+        if node.generation == key.generation { node.waiter.as_mut() } else { None }
     }
 
     /// Forgets a waiter, queued or not.
@@ -167,11 +144,7 @@ mod tests {
         assert_eq!(list.remove(keys[1]), Some(1));
         assert_eq!(list.remove(keys[1]), None, "a key works once");
         assert_eq!(list.pop_front().copied(), Some(0));
-        assert_eq!(
-            list.get_mut(keys[0]).copied(),
-            Some(0),
-            "popped but still known"
-        );
+        assert_eq!(list.get_mut(keys[0]).copied(), Some(0), "popped but still known");
         assert_eq!(list.remove(keys[0]), Some(0));
         let key = list.push_back(9);
         assert_ne!(key, keys[0], "a reused place has a new key");

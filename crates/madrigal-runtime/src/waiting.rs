@@ -44,10 +44,7 @@ impl WaitKind {
     ];
 
     pub(crate) fn from_u8(byte: u8) -> WaitKind {
-        WaitKind::ALL
-            .get(usize::from(byte))
-            .copied()
-            .unwrap_or(WaitKind::Unknown)
+        WaitKind::ALL.get(usize::from(byte)).copied().unwrap_or(WaitKind::Unknown)
     }
 
     /// In words, for example `receive`.

@@ -10,17 +10,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use madrigal_runtime::{
-    CancelKind, Channel, FanMode, FanOptions, FanOut, Items, Outcome, Policy, Received, Runtime,
-    Scope, TaskContext, TaskError, TaskKind, map_concurrent, map_concurrent_settled, scope,
-    yield_now,
+    CancelKind, Channel, FanMode, FanOptions, FanOut, Items, Outcome, Policy, Received, Runtime, Scope, TaskContext,
+    TaskError, TaskKind, map_concurrent, map_concurrent_settled, scope, yield_now,
 };
 use support::{each_runtime, reason};
 
 fn capped(limit: usize) -> FanOptions {
-    FanOptions {
-        limit: Some(limit),
-        ..FanOptions::default()
-    }
+    FanOptions { limit: Some(limit), ..FanOptions::default() }
 }
 
 #[test]
@@ -45,10 +41,7 @@ fn results_are_in_order_and_at_most_so_many_are_in_flight() {
             });
             let expected: Vec<_> = (0..300).map(|n| (n as usize, n)).collect();
             assert_eq!(run.unwrap(), expected, "limit {limit}");
-            assert!(
-                limit == 0 || most.load(Ordering::SeqCst) <= limit,
-                "limit {limit}"
-            );
+            assert!(limit == 0 || most.load(Ordering::SeqCst) <= limit, "limit {limit}");
         }
     });
 }
@@ -57,11 +50,7 @@ fn results_are_in_order_and_at_most_so_many_are_in_flight() {
 fn the_cap_is_used_fully() {
     let runtime = Runtime::simulated(5);
     let run = runtime.run(async || {
-        let clock = TaskContext::current()
-            .expect("inside")
-            .runtime()
-            .clock()
-            .clone();
+        let clock = TaskContext::current().expect("inside").runtime().clock().clone();
         map_concurrent(capped(10), Items(0..100), |_, _| {
             let clock = clock.clone();
             async move {
@@ -123,11 +112,7 @@ fn settling_keeps_every_outcome_in_its_place() {
         let run = runtime.run(async || {
             map_concurrent_settled(capped(4), Items(0..50), |_, n| async move {
                 yield_now().await;
-                if n % 7 == 0 {
-                    Err(TaskError::new(n.to_string()))
-                } else {
-                    Ok(n)
-                }
+                if n % 7 == 0 { Err(TaskError::new(n.to_string())) } else { Ok(n) }
             })
             .await
         });
@@ -150,18 +135,12 @@ fn a_channel_is_a_source() {
                 let producer = items.clone();
                 s.spawn_future(async move {
                     for n in 0..100 {
-                        producer
-                            .send(n)
-                            .await
-                            .map_err(|_| TaskError::new("closed"))?;
+                        producer.send(n).await.map_err(|_| TaskError::new("closed"))?;
                     }
                     producer.close();
                     Ok(())
                 })?;
-                map_concurrent(capped(3), Received::new(items), |_, n| async move {
-                    Ok::<_, TaskError>(n * 2)
-                })
-                .await
+                map_concurrent(capped(3), Received::new(items), |_, n| async move { Ok::<_, TaskError>(n * 2) }).await
             })
             .await
         });
@@ -175,26 +154,14 @@ fn a_stream_comes_in_completion_order_and_can_be_left() {
     let run = runtime.run(async || {
         let cx = TaskContext::current().expect("inside a task");
         let clock = cx.runtime().clock().clone();
-        let options = FanOptions {
-            kind: TaskKind::PARALLEL_EACH_STREAM,
-            mode: FanMode::Stream,
-            ..capped(3)
-        };
+        let options = FanOptions { kind: TaskKind::PARALLEL_EACH_STREAM, mode: FanMode::Stream, ..capped(3) };
         let mut fan = FanOut::<u64, TaskError>::open(&cx, &cx.node(), &options);
         for ms in [30, 10, 20] {
             assert!(poll_fn(|cx| fan.poll_room(cx)).await);
             let clock = clock.clone();
             fan.start(|_, child| async move {
-                assert!(
-                    child
-                        .task()
-                        .id()
-                        .starts_with("task_root:parallel_each_stream:1:")
-                );
-                assert_eq!(
-                    child.task().group_id().as_deref(),
-                    Some("task_root:parallel_each_stream:1")
-                );
+                assert!(child.task().id().starts_with("task_root:parallel_each_stream:1:"));
+                assert_eq!(child.task().group_id().as_deref(), Some("task_root:parallel_each_stream:1"));
                 clock.sleep(Duration::from_millis(ms)).await;
                 Ok(ms)
             });
@@ -265,10 +232,7 @@ impl Drop for Running {
 fn a_hundred_thousand_items_pass_through() {
     each_runtime(|runtime| {
         let run = runtime.run(async || {
-            map_concurrent(capped(0), Items(0..100_000_u64), |_, n| async move {
-                Ok::<_, TaskError>(n)
-            })
-            .await
+            map_concurrent(capped(0), Items(0..100_000_u64), |_, n| async move { Ok::<_, TaskError>(n) }).await
         });
         assert_eq!(run.unwrap().into_iter().sum::<u64>(), 99_999 * 50_000);
     });

@@ -13,8 +13,8 @@ use std::time::Duration;
 
 use madrigal_runtime::sync::{Lock, Semaphore};
 use madrigal_runtime::{
-    Channel, Clock, Closed, Runtime, Selected, TaskContext, TaskError, TryReceiveError,
-    TrySendError, scope, select, try_select, yield_now,
+    Channel, Clock, Closed, Runtime, Selected, TaskContext, TaskError, TryReceiveError, TrySendError, scope, select,
+    try_select, yield_now,
 };
 use support::{each_runtime, log};
 
@@ -35,10 +35,7 @@ struct Hand<F> {
 }
 
 fn hand<F: Future>(future: F) -> Hand<F> {
-    Hand {
-        future: Box::pin(future),
-        count: Arc::default(),
-    }
+    Hand { future: Box::pin(future), count: Arc::default() }
 }
 
 impl<F: Future> Hand<F> {
@@ -63,21 +60,10 @@ fn values_come_in_order_and_receivers_are_served_in_order() {
     let mut first = hand(channel.receive()).parked();
     let mut second = hand(channel.receive()).parked();
     channel.try_send(1).unwrap();
-    assert_eq!(
-        (first.woken(), second.woken()),
-        (1, 0),
-        "one value wakes one receiver"
-    );
-    assert_eq!(
-        channel.try_receive(),
-        Err(TryReceiveError::Empty),
-        "nobody overtakes the parked"
-    );
+    assert_eq!((first.woken(), second.woken()), (1, 0), "one value wakes one receiver");
+    assert_eq!(channel.try_receive(), Err(TryReceiveError::Empty), "nobody overtakes the parked");
     channel.try_send(2).unwrap();
-    assert_eq!(
-        (second.poll(), first.poll()),
-        (Poll::Ready(Some(2)), Poll::Ready(Some(1)))
-    );
+    assert_eq!((second.poll(), first.poll()), (Poll::Ready(Some(2)), Poll::Ready(Some(1))));
 }
 
 #[test]
@@ -88,19 +74,9 @@ fn senders_wait_for_room_in_order() {
     let mut first = hand(channel.send(1)).parked();
     let mut second = hand(channel.send(2)).parked();
     assert_eq!(channel.try_receive(), Ok(0));
-    assert_eq!(
-        (first.poll(), second.poll()),
-        (Poll::Ready(Ok(())), Poll::Pending)
-    );
-    assert_eq!(
-        channel.try_send(9),
-        Err(TrySendError::Full(9)),
-        "the room went to the parked sender"
-    );
-    assert_eq!(
-        (channel.try_receive(), channel.try_receive()),
-        (Ok(1), Ok(2))
-    );
+    assert_eq!((first.poll(), second.poll()), (Poll::Ready(Ok(())), Poll::Pending));
+    assert_eq!(channel.try_send(9), Err(TrySendError::Full(9)), "the room went to the parked sender");
+    assert_eq!((channel.try_receive(), channel.try_receive()), (Ok(1), Ok(2)));
     assert_eq!(second.poll(), Poll::Ready(Ok(())));
     assert_eq!((channel.len(), channel.capacity()), (0, 1));
 }
@@ -112,10 +88,7 @@ fn a_dropped_send_has_sent_nothing() {
     drop(hand(channel.send(1)).parked());
     drop(hand(channel.send(2)));
     let mut third = hand(channel.send(3)).parked();
-    assert_eq!(
-        (channel.try_receive(), channel.try_receive()),
-        (Ok(0), Ok(3))
-    );
+    assert_eq!((channel.try_receive(), channel.try_receive()), (Ok(0), Ok(3)));
     assert_eq!(third.poll(), Poll::Ready(Ok(())));
     assert_eq!(channel.try_receive(), Err(TryReceiveError::Empty));
 }
@@ -133,11 +106,7 @@ fn a_dropped_receive_passes_its_value_on() {
     channel.try_send(2).unwrap();
     channel.try_send(3).unwrap();
     drop(lone);
-    assert_eq!(
-        (channel.try_receive(), channel.try_receive()),
-        (Ok(2), Ok(3)),
-        "back to the front"
-    );
+    assert_eq!((channel.try_receive(), channel.try_receive()), (Ok(2), Ok(3)), "back to the front");
 
     drop(hand(channel.receive()).parked());
     channel.try_send(4).unwrap();
@@ -152,33 +121,18 @@ fn closing_wakes_everyone_and_keeps_what_is_there() {
     full.close();
     full.close();
     assert!(senders.iter().all(|sender| sender.woken() == 1));
-    assert_eq!(
-        senders.each_mut().map(Hand::poll),
-        [Poll::Ready(Err(Closed(1))), Poll::Ready(Err(Closed(2)))]
-    );
+    assert_eq!(senders.each_mut().map(Hand::poll), [Poll::Ready(Err(Closed(1))), Poll::Ready(Err(Closed(2)))]);
     assert_eq!(full.try_send(3), Err(TrySendError::Closed(3)));
     assert!(full.is_closed() && !full.is_drained());
     assert_eq!(hand(full.receive()).poll(), Poll::Ready(Some(0)));
-    assert_eq!(
-        (full.try_receive(), hand(full.receive()).poll()),
-        (Err(TryReceiveError::Closed), Poll::Ready(None))
-    );
+    assert_eq!((full.try_receive(), hand(full.receive()).poll()), (Err(TryReceiveError::Closed), Poll::Ready(None)));
 
     let empty = Channel::<i32>::new(1);
-    let mut receivers = [
-        hand(empty.receive()).parked(),
-        hand(empty.receive()).parked(),
-    ];
+    let mut receivers = [hand(empty.receive()).parked(), hand(empty.receive()).parked()];
     let mut selecting = hand(select(vec![empty.clone()])).parked();
     empty.close();
-    assert_eq!(
-        receivers.each_mut().map(Hand::poll),
-        [Poll::Ready(None), Poll::Ready(None)]
-    );
-    assert_eq!(
-        (selecting.woken(), selecting.poll()),
-        (1, Poll::Ready(Selected::AllClosed))
-    );
+    assert_eq!(receivers.each_mut().map(Hand::poll), [Poll::Ready(None), Poll::Ready(None)]);
+    assert_eq!((selecting.woken(), selecting.poll()), (1, Poll::Ready(Selected::AllClosed)));
 }
 
 #[test]
@@ -187,24 +141,15 @@ fn select_takes_exactly_one_value_the_first_in_order() {
     assert_eq!(try_select(&[a.clone(), b.clone()]), None);
     b.try_send(1).unwrap();
     a.try_send(2).unwrap();
-    assert_eq!(
-        hand(select(vec![a.clone(), b.clone()])).poll(),
-        Poll::Ready(Selected::Value(0, 2))
-    );
+    assert_eq!(hand(select(vec![a.clone(), b.clone()])).poll(), Poll::Ready(Selected::Value(0, 2)));
     assert_eq!((a.len(), b.len()), (0, 1));
 
     assert_eq!(b.try_receive(), Ok(1));
     let mut parked = hand(select(vec![a.clone(), b.clone()])).parked();
     b.try_send(3).unwrap();
     a.try_send(4).unwrap();
-    assert_eq!(
-        (parked.woken(), parked.poll()),
-        (1, Poll::Ready(Selected::Value(1, 3)))
-    );
-    assert_eq!(
-        (a.try_receive(), b.try_receive()),
-        (Ok(4), Err(TryReceiveError::Empty))
-    );
+    assert_eq!((parked.woken(), parked.poll()), (1, Poll::Ready(Selected::Value(1, 3))));
+    assert_eq!((a.try_receive(), b.try_receive()), (Ok(4), Err(TryReceiveError::Empty)));
 }
 
 #[test]
@@ -242,33 +187,19 @@ fn permits_are_granted_in_order_and_never_lost() {
     let held = semaphore.try_acquire(2).unwrap();
     let mut big = hand(semaphore.acquire(2)).parked();
     let small = hand(semaphore.acquire(1)).parked();
-    assert!(
-        semaphore.try_acquire(1).is_none(),
-        "nobody overtakes the parked"
-    );
+    assert!(semaphore.try_acquire(1).is_none(), "nobody overtakes the parked");
     drop(held);
-    assert_eq!(
-        (big.woken(), small.woken(), semaphore.available()),
-        (1, 1, 0)
-    );
+    assert_eq!((big.woken(), small.woken(), semaphore.available()), (1, 1, 0));
     drop(big.poll());
     drop(small);
-    assert_eq!(
-        semaphore.available(),
-        3,
-        "a granted permit nobody took comes back"
-    );
+    assert_eq!(semaphore.available(), 3, "a granted permit nobody took comes back");
 
     let held = semaphore.try_acquire(3).unwrap();
     let big = hand(semaphore.acquire(3)).parked();
     let mut small = hand(semaphore.acquire(1)).parked();
     drop(held);
     drop(big);
-    assert_eq!(
-        small.woken(),
-        1,
-        "what was granted to the dropped one goes to the next"
-    );
+    assert_eq!(small.woken(), 1, "what was granted to the dropped one goes to the next");
     assert!(matches!(small.poll(), Poll::Ready(permit) if permit.permits() == 1));
     assert_eq!((semaphore.available(), semaphore.waiting()), (3, 0));
 }
@@ -331,15 +262,8 @@ fn a_fair_lock_alternates() {
         run.unwrap();
         let order = seen.take();
         assert_eq!(order.len(), 200);
-        let turns = order
-            .windows(2)
-            .take(150)
-            .filter(|pair| pair[0] != pair[1])
-            .count();
-        assert!(
-            turns >= 140,
-            "a task that runs does not keep the lock to itself: {turns} of 150"
-        );
+        let turns = order.windows(2).take(150).filter(|pair| pair[0] != pair[1]).count();
+        assert!(turns >= 140, "a task that runs does not keep the lock to itself: {turns} of 150");
     });
 }
 
@@ -351,11 +275,7 @@ fn virtual_time_jumps_and_timers_fire_in_order() {
         let out = seen.clone();
         let run = runtime.run(async move || {
             scope(async |s| {
-                let clock = TaskContext::current()
-                    .expect("inside")
-                    .runtime()
-                    .clock()
-                    .clone();
+                let clock = TaskContext::current().expect("inside").runtime().clock().clone();
                 for hours in [3, 1, 2] {
                     let (clock, out) = (clock.clone(), out.clone());
                     s.spawn_future(async move {
@@ -375,15 +295,8 @@ fn virtual_time_jumps_and_timers_fire_in_order() {
 
 #[test]
 fn advancing_runs_everything_due_first() {
-    let tokio = Runtime::builder()
-        .workers(2)
-        .clock(Clock::virtual_at(1_000))
-        .build();
-    for runtime in [
-        tokio,
-        Runtime::builder().workers(1).build(),
-        Runtime::simulated(1),
-    ] {
+    let tokio = Runtime::builder().workers(2).clock(Clock::virtual_at(1_000)).build();
+    for runtime in [tokio, Runtime::builder().workers(1).build(), Runtime::simulated(1)] {
         let seen = log();
         let out = seen.clone();
         let run = runtime.run(async move || {
@@ -397,10 +310,7 @@ fn advancing_runs_everything_due_first() {
                     async move {
                         for tick in 1..=3 {
                             clock.sleep(Duration::from_millis(10)).await;
-                            out.push(format!(
-                                "tick {tick} at {}",
-                                (clock.now_ns() - start) / 1_000_000
-                            ));
+                            out.push(format!("tick {tick} at {}", (clock.now_ns() - start) / 1_000_000));
                         }
                         Ok(())
                     }
@@ -413,15 +323,7 @@ fn advancing_runs_everything_due_first() {
             .await
         });
         run.unwrap();
-        assert_eq!(
-            seen.take(),
-            [
-                "tick 1 at 10",
-                "tick 2 at 20",
-                "advanced to 5020",
-                "tick 3 at 30"
-            ]
-        );
+        assert_eq!(seen.take(), ["tick 1 at 10", "tick 2 at 20", "advanced to 5020", "tick 3 at 30"]);
     }
 }
 
@@ -429,11 +331,7 @@ fn advancing_runs_everything_due_first() {
 fn a_dropped_sleep_leaves_no_timer_behind() {
     let runtime = Runtime::simulated(0);
     let run = runtime.run(async || {
-        let clock = TaskContext::current()
-            .expect("inside")
-            .runtime()
-            .clock()
-            .clone();
+        let clock = TaskContext::current().expect("inside").runtime().clock().clone();
         for _ in 0..10_000 {
             let mut sleep = Box::pin(clock.sleep(Duration::from_secs(3600)));
             std::future::poll_fn(|cx| {
@@ -459,10 +357,7 @@ fn ping_pong_loses_no_wake_up() {
                 let (hear, answer) = (ping.clone(), pong.clone());
                 s.spawn_future(async move {
                     while let Some(n) = hear.receive().await {
-                        answer
-                            .send(n + 1)
-                            .await
-                            .map_err(|_| TaskError::new("closed"))?;
+                        answer.send(n + 1).await.map_err(|_| TaskError::new("closed"))?;
                     }
                     Ok(())
                 })?;
@@ -491,10 +386,7 @@ fn four_producers_lose_and_reorder_nothing() {
                     let channel = channel.clone();
                     producers.push(s.spawn_future(async move {
                         for n in 0..5_000_usize {
-                            channel
-                                .send((producer, n))
-                                .await
-                                .map_err(|_| TaskError::new("closed"))?;
+                            channel.send((producer, n)).await.map_err(|_| TaskError::new("closed"))?;
                         }
                         Ok(())
                     })?);
@@ -538,15 +430,8 @@ fn cancels_at_every_wait_lose_nothing() {
                             let taken = if handle.random().is_multiple_of(2) {
                                 patient(select(vec![a.clone(), b.clone()]), patience).await
                             } else {
-                                let one = if handle.random().is_multiple_of(2) {
-                                    &a
-                                } else {
-                                    &b
-                                };
-                                patient(one.receive(), patience)
-                                    .await
-                                    .flatten()
-                                    .map(|n| Selected::Value(0, n))
+                                let one = if handle.random().is_multiple_of(2) { &a } else { &b };
+                                patient(one.receive(), patience).await.flatten().map(|n| Selected::Value(0, n))
                             };
                             match taken {
                                 Some(Selected::Value(_, n)) => got.fetch_add(n, Ordering::SeqCst),

@@ -9,8 +9,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use madrigal_runtime::{
-    CancelKind, CancelReason, CancelStack, Channel, Deadline, OnCancel, Outcome, Policy, Runtime,
-    Scope, TaskContext, TaskError, TaskKind, TaskSpec, TaskStatus, scope, sync::Lock, yield_now,
+    CancelKind, CancelReason, CancelStack, Channel, Deadline, OnCancel, Outcome, Policy, Runtime, Scope, TaskContext,
+    TaskError, TaskKind, TaskSpec, TaskStatus, scope, sync::Lock, yield_now,
 };
 use support::{each_runtime, log, reason};
 
@@ -61,13 +61,7 @@ fn children_start_in_order_and_after_what_follows_their_creation() {
             .await
         });
         run.unwrap();
-        assert_eq!(
-            seen.take(),
-            [
-                "parent", "child 0", "child 1", "child 2", "child 3", "child 4"
-            ],
-            "seed {seed}"
-        );
+        assert_eq!(seen.take(), ["parent", "child 0", "child 1", "child 2", "child 3", "child 4"], "seed {seed}");
     }
 }
 
@@ -85,14 +79,9 @@ fn a_task_cancelled_before_it_started_never_runs() {
             })?;
             assert_eq!(task.status(), TaskStatus::Pending);
             assert!(task.cancel(reason(CancelKind::Cancel)));
-            assert!(
-                !task.cancel(reason(CancelKind::Shutdown)),
-                "cancelling twice is a no-op"
-            );
+            assert!(!task.cancel(reason(CancelKind::Shutdown)), "cancelling twice is a no-op");
             let outcome = task.join().await;
-            assert!(
-                matches!(outcome, Outcome::Cancelled(reason) if reason.kind == CancelKind::Cancel)
-            );
+            assert!(matches!(outcome, Outcome::Cancelled(reason) if reason.kind == CancelKind::Cancel));
             assert_eq!(task.status(), TaskStatus::Cancelled);
             body.close().await
         });
@@ -118,19 +107,12 @@ fn ids_name_creator_kind_and_number() {
             let (id, creator) = outer.await.into_result()?;
             assert_eq!(id, "task_root:spawn:1:spawn:1");
             assert_eq!(creator.as_deref(), Some("task_root:spawn:1"));
-            assert_eq!(
-                TaskContext::current().expect("inside").task().id(),
-                "task_root"
-            );
+            assert_eq!(TaskContext::current().expect("inside").task().id(), "task_root");
             Ok::<_, TaskError>(())
         })
         .await
     });
-    assert_eq!(
-        run.unwrap_err().to_string(),
-        "unused",
-        "observed or not, a failure ends a fail-fast scope"
-    );
+    assert_eq!(run.unwrap_err().to_string(), "unused", "observed or not, a failure ends a fail-fast scope");
 }
 
 #[test]
@@ -214,16 +196,11 @@ fn a_task_body_surfaces_only_what_nobody_observed() {
             let mut body = body_scope();
             let seen = body.spawn_future(async { Err::<(), _>(TaskError::new("seen")) })?;
             let unseen = body.spawn_future(async { Err::<(), _>(TaskError::new("unseen")) })?;
-            let settled = body.spawn(TaskSpec::default().settled(), |_| async {
-                Err::<(), _>(TaskError::new("settled"))
-            })?;
+            let settled =
+                body.spawn(TaskSpec::default().settled(), |_| async { Err::<(), _>(TaskError::new("settled")) })?;
             let value = body.spawn_future(async { Ok(7) })?;
             assert!(matches!(seen.await, Outcome::Failed(_)));
-            assert_eq!(
-                value.await.into_result()?,
-                7,
-                "a failure cancels nobody here"
-            );
+            assert_eq!(value.await.into_result()?, 7, "a failure cancels nobody here");
             unseen.ended().await;
             settled.ended().await;
             body.close().await
@@ -328,11 +305,7 @@ fn the_grace_period_ends_a_task_that_does_not_listen() {
             never.receive().await;
             Ok(0)
         })?;
-        let clock = TaskContext::current()
-            .expect("inside")
-            .runtime()
-            .clock()
-            .clone();
+        let clock = TaskContext::current().expect("inside").runtime().clock().clone();
         clock.sleep(Duration::from_secs(1)).await;
         deaf.cancel(reason(CancelKind::Cancel));
         assert!(matches!(deaf.join().await, Outcome::Cancelled(_)));
@@ -347,10 +320,7 @@ fn abort_does_not_wait_for_the_grace_period() {
     let runtime = Runtime::simulated(3);
     let run = runtime.run(async || {
         let mut body = body_scope();
-        let spec = TaskSpec {
-            on_cancel: OnCancel::Grace(Duration::from_secs(5)),
-            ..TaskSpec::default()
-        };
+        let spec = TaskSpec { on_cancel: OnCancel::Grace(Duration::from_secs(5)), ..TaskSpec::default() };
         let deaf = body.spawn(spec, |_| std::future::pending::<Result<i64, TaskError>>())?;
         yield_now().await;
         deaf.cancel(reason(CancelKind::Cancel));
@@ -373,11 +343,7 @@ fn the_outermost_cancelled_block_is_known() {
         let cx = TaskContext::current().expect("inside a task");
         let runtime = cx.runtime();
         let mut stack = CancelStack::new(cx.node());
-        let outer = Deadline::open(
-            stack.innermost(),
-            runtime.clock(),
-            Duration::from_millis(10),
-        );
+        let outer = Deadline::open(stack.innermost(), runtime.clock(), Duration::from_millis(10));
         stack.push(outer.node().clone());
         let inner = Deadline::open(stack.innermost(), runtime.clock(), Duration::from_millis(5));
         stack.push(inner.node().clone());
@@ -385,11 +351,7 @@ fn the_outermost_cancelled_block_is_known() {
         runtime.clock().sleep(Duration::from_millis(6)).await;
         assert_eq!(stack.outermost_cancelled().map(|(depth, _)| depth), Some(2));
         runtime.clock().sleep(Duration::from_millis(6)).await;
-        assert_eq!(
-            stack.outermost_cancelled().map(|(depth, _)| depth),
-            Some(1),
-            "the outer one takes over"
-        );
+        assert_eq!(stack.outermost_cancelled().map(|(depth, _)| depth), Some(1), "the outer one takes over");
         stack.close_to(1);
         assert!(!stack.is_cancelled() && !cx.is_cancelled());
         Ok::<_, TaskError>(())
@@ -408,10 +370,7 @@ fn a_shielded_node_is_reached_only_directly() {
         assert!(block.is_cancelled() && !shield.is_cancelled() && !below.is_cancelled());
         assert!(!block.shielded_child().is_cancelled() && block.child().is_cancelled());
         shield.cancel(reason(CancelKind::Timeout));
-        assert_eq!(
-            below.reason().map(|reason| reason.kind),
-            Some(CancelKind::Timeout)
-        );
+        assert_eq!(below.reason().map(|reason| reason.kind), Some(CancelKind::Timeout));
         Ok::<_, TaskError>(())
     });
     run.unwrap();
@@ -425,13 +384,10 @@ fn background_tasks_are_cancelled_when_the_root_ends() {
         let run = runtime.run(async move || {
             let cx = TaskContext::current().expect("inside a task");
             let guard = CountDrop(counter);
-            let daemon = cx.spawn_background::<(), TaskError, _>(
-                TaskSpec::new(TaskKind::BACKGROUND),
-                |_| async move {
-                    let _guard = guard;
-                    std::future::pending::<Result<(), TaskError>>().await
-                },
-            );
+            let daemon = cx.spawn_background::<(), TaskError, _>(TaskSpec::new(TaskKind::BACKGROUND), |_| async move {
+                let _guard = guard;
+                std::future::pending::<Result<(), TaskError>>().await
+            });
             yield_now().await;
             assert_eq!(daemon.id(), "task_root:background:1");
             Ok::<_, TaskError>(daemon)
@@ -447,40 +403,29 @@ fn background_tasks_are_cancelled_when_the_root_ends() {
 #[test]
 fn a_deadlock_is_reported_with_who_waits_for_what() {
     each_runtime(|runtime| {
-        let root =
-            runtime.block_on_root::<(), TaskError, _>(TaskSpec::new(TaskKind::ROOT), |_| async {
-                scope(async |s| {
-                    let (left, right) = (Lock::named("left"), Lock::named("right"));
-                    let met = Channel::<()>::new(2);
-                    for (first, second) in
-                        [(left.clone(), right.clone()), (right.clone(), left.clone())]
-                    {
-                        let met = met.clone();
-                        s.spawn_future(async move {
-                            let _first = first.acquire().await.expect("not held");
-                            met.send(()).await.expect("open");
-                            while met.len() < 2 {
-                                yield_now().await;
-                            }
-                            let _second = second.acquire().await.expect("not held by this task");
-                            Ok(())
-                        })?;
-                    }
-                    Ok::<_, TaskError>(())
-                })
-                .await
-            });
+        let root = runtime.block_on_root::<(), TaskError, _>(TaskSpec::new(TaskKind::ROOT), |_| async {
+            scope(async |s| {
+                let (left, right) = (Lock::named("left"), Lock::named("right"));
+                let met = Channel::<()>::new(2);
+                for (first, second) in [(left.clone(), right.clone()), (right.clone(), left.clone())] {
+                    let met = met.clone();
+                    s.spawn_future(async move {
+                        let _first = first.acquire().await.expect("not held");
+                        met.send(()).await.expect("open");
+                        while met.len() < 2 {
+                            yield_now().await;
+                        }
+                        let _second = second.acquire().await.expect("not held by this task");
+                        Ok(())
+                    })?;
+                }
+                Ok::<_, TaskError>(())
+            })
+            .await
+        });
         let report = root.unwrap_err();
-        let waits: Vec<_> = report
-            .tasks
-            .iter()
-            .map(|task| (task.id.as_str(), task.waiting.as_str()))
-            .collect();
-        let expected = [
-            ("task_root", "its tasks"),
-            ("task_root:spawn:1", "a lock"),
-            ("task_root:spawn:2", "a lock"),
-        ];
+        let waits: Vec<_> = report.tasks.iter().map(|task| (task.id.as_str(), task.waiting.as_str())).collect();
+        let expected = [("task_root", "its tasks"), ("task_root:spawn:1", "a lock"), ("task_root:spawn:2", "a lock")];
         assert_eq!(waits, expected);
         assert!(runtime.task_tree().is_empty());
     });
@@ -497,10 +442,7 @@ fn what_is_waited_for_outside_is_no_deadlock() {
                 let blocking = handle.blocking(move || 5);
                 s.spawn_future(async move {
                     let value = blocking.await;
-                    sender
-                        .send(value)
-                        .await
-                        .map_err(|_| TaskError::new("closed"))
+                    sender.send(value).await.map_err(|_| TaskError::new("closed"))
                 })?;
                 receiver.receive().await.ok_or(TaskError::new("closed"))
             })
@@ -517,10 +459,7 @@ fn taking_a_lock_twice_is_an_error_at_once() {
             let lock = Lock::new();
             let guard = lock.acquire().await.expect("free");
             assert!(lock.acquire().await.is_err() && lock.try_acquire().is_err());
-            assert_eq!(
-                lock.holder(),
-                TaskContext::current().map(|cx| cx.task().clone())
-            );
+            assert_eq!(lock.holder(), TaskContext::current().map(|cx| cx.task().clone()));
             drop(guard);
             assert!(lock.try_acquire().is_ok_and(|guard| guard.is_some()));
             Ok::<_, TaskError>(())
@@ -579,10 +518,7 @@ fn the_same_seed_gives_the_same_order() {
         seen.take()
     };
     assert_eq!(order(1), order(1));
-    assert!(
-        (2..12).any(|seed| order(seed) != order(1)),
-        "seeds make a difference"
-    );
+    assert!((2..12).any(|seed| order(seed) != order(1)), "seeds make a difference");
 }
 
 #[test]
@@ -594,25 +530,18 @@ fn tasks_that_start_inline_keep_order_and_lose_no_wake_up() {
                 let mut tasks = Vec::new();
                 for n in 0..200 {
                     let (go, seen) = (go.clone(), seen.clone());
-                    tasks.push(s.spawn(
-                        TaskSpec::default().inline_start(),
-                        move |_| async move {
-                            if n == 0 {
-                                seen.push("first".into());
-                            }
-                            if n % 2 == 0 {
-                                let turn: i32 =
-                                    go.receive().await.ok_or(TaskError::new("closed"))?;
-                                return Ok(turn);
-                            }
-                            Ok(-1)
-                        },
-                    )?);
+                    tasks.push(s.spawn(TaskSpec::default().inline_start(), move |_| async move {
+                        if n == 0 {
+                            seen.push("first".into());
+                        }
+                        if n % 2 == 0 {
+                            let turn: i32 = go.receive().await.ok_or(TaskError::new("closed"))?;
+                            return Ok(turn);
+                        }
+                        Ok(-1)
+                    })?);
                 }
-                assert!(
-                    seen.take().is_empty(),
-                    "nothing runs before the creator waits"
-                );
+                assert!(seen.take().is_empty(), "nothing runs before the creator waits");
                 for turn in 0..100 {
                     go.send(turn).await.map_err(|_| TaskError::new("closed"))?;
                 }
@@ -628,8 +557,7 @@ fn tasks_that_start_inline_keep_order_and_lose_no_wake_up() {
     });
 }
 
-type Nested =
-    std::pin::Pin<Box<dyn std::future::Future<Output = Result<String, TaskError>> + Send>>;
+type Nested = std::pin::Pin<Box<dyn std::future::Future<Output = Result<String, TaskError>> + Send>>;
 
 fn nest(depth: usize) -> Nested {
     Box::pin(async move {

@@ -33,8 +33,8 @@ pub mod time;
 
 pub use errors::category_of;
 pub use host::{Run, RunOptions};
-pub use task::{TaskFault, TaskHost, TaskState};
 pub use prelude::PRELUDE;
+pub use task::{TaskFault, TaskHost, TaskState};
 
 use madrigal_vm::BuiltinTable;
 

@@ -19,10 +19,7 @@ impl Span {
 
 impl From<rowan::TextRange> for Span {
     fn from(range: rowan::TextRange) -> Span {
-        Span {
-            start: range.start().into(),
-            end: range.end().into(),
-        }
+        Span { start: range.start().into(), end: range.end().into() }
     }
 }
 
@@ -111,10 +108,7 @@ impl Diagnostic {
 
     /// A warning at `span`.
     pub fn warning(code: Code, span: Span, message: impl Into<String>) -> Diagnostic {
-        Diagnostic {
-            severity: Severity::Warning,
-            ..Diagnostic::error(code, span, message)
-        }
+        Diagnostic { severity: Severity::Warning, ..Diagnostic::error(code, span, message) }
     }
 
     /// Sets the text behind the carets.

@@ -120,18 +120,12 @@ impl SyntaxKind {
 
     /// Whether it is the kind of a type node.
     pub fn is_type(self) -> bool {
-        matches!(
-            self,
-            NAMED_TYPE | LIST_TYPE | SHAPE_TYPE | FN_TYPE | UNION_TYPE | LITERAL_TYPE
-        )
+        matches!(self, NAMED_TYPE | LIST_TYPE | SHAPE_TYPE | FN_TYPE | UNION_TYPE | LITERAL_TYPE)
     }
 
     /// Whether it is the kind of a `let` or `for` pattern.
     pub fn is_pattern(self) -> bool {
-        matches!(
-            self,
-            NAME_PATTERN | DICT_PATTERN | LIST_PATTERN | PAIR_PATTERN
-        )
+        matches!(self, NAME_PATTERN | DICT_PATTERN | LIST_PATTERN | PAIR_PATTERN)
     }
 
     /// Whether it is the kind of a statement or declaration node.

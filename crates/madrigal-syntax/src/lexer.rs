@@ -63,19 +63,12 @@ impl Lexer<'_> {
     }
 
     fn char_at(&self, at: usize) -> Option<char> {
-        if at >= self.end {
-            None
-        } else {
-            self.text[at..].chars().next()
-        }
+        if at >= self.end { None } else { self.text[at..].chars().next() }
     }
 
     fn push_to(&mut self, kind: SyntaxKind, to: usize) {
         if to > self.pos {
-            self.tokens.push(Token {
-                kind,
-                len: (to - self.pos) as u32,
-            });
+            self.tokens.push(Token { kind, len: (to - self.pos) as u32 });
             self.pos = to;
         }
     }
@@ -86,11 +79,7 @@ impl Lexer<'_> {
 
     fn error(&mut self, code: Code, offset: usize, message: String) {
         if self.errors.len() < ERRORS_MAX {
-            self.errors.push(LexError {
-                code,
-                offset: offset as u32,
-                message,
-            });
+            self.errors.push(LexError { code, offset: offset as u32, message });
         }
     }
 
@@ -102,10 +91,7 @@ impl Lexer<'_> {
     }
 
     fn line_end(&self, from: usize) -> usize {
-        self.bytes[from..self.end]
-            .iter()
-            .position(|&b| b == b'\n')
-            .map_or(self.end, |at| from + at)
+        self.bytes[from..self.end].iter().position(|&b| b == b'\n').map_or(self.end, |at| from + at)
     }
 
     fn run(&mut self) {
@@ -150,11 +136,7 @@ impl Lexer<'_> {
 
     fn unknown(&mut self) {
         let c = self.char_at(self.pos).unwrap_or('\0');
-        self.error(
-            Code::UNEXPECTED_CHARACTER,
-            self.pos,
-            format!("Unexpected character '{c}'"),
-        );
+        self.error(Code::UNEXPECTED_CHARACTER, self.pos, format!("Unexpected character '{c}'"));
         self.push(UNKNOWN, c.len_utf8());
     }
 
@@ -187,27 +169,17 @@ impl Lexer<'_> {
 
     fn digits_end(&self, from: usize) -> usize {
         let rest = &self.bytes[from..self.end];
-        from + rest
-            .iter()
-            .position(|b| !b.is_ascii_digit())
-            .unwrap_or(rest.len())
+        from + rest.iter().position(|b| !b.is_ascii_digit()).unwrap_or(rest.len())
     }
 
     fn number(&mut self) {
         let whole = self.digits_end(self.pos);
-        if whole + 1 < self.end
-            && self.bytes[whole] == b'.'
-            && self.bytes[whole + 1].is_ascii_digit()
-        {
+        if whole + 1 < self.end && self.bytes[whole] == b'.' && self.bytes[whole + 1].is_ascii_digit() {
             let end = self.digits_end(whole + 1);
             return self.push_to(FLOAT, end);
         }
         let at = |index: usize| {
-            if index < self.end {
-                self.bytes[index]
-            } else {
-                0
-            }
+            if index < self.end { self.bytes[index] } else { 0 }
         };
         if at(whole) == b'm' && at(whole + 1) == b's' {
             return self.push_to(DURATION, whole + 2);
@@ -238,11 +210,7 @@ impl Lexer<'_> {
                 _ => at += 1,
             }
         }
-        self.error(
-            Code::UNTERMINATED_COMMENT,
-            self.pos,
-            "Unterminated block comment".to_owned(),
-        );
+        self.error(Code::UNTERMINATED_COMMENT, self.pos, "Unterminated block comment".to_owned());
         self.push_to(BLOCK_COMMENT, self.end);
     }
 
@@ -259,11 +227,7 @@ impl Lexer<'_> {
     }
 
     fn unterminated(&mut self, quote: usize, end: usize) {
-        self.error(
-            Code::UNTERMINATED_STRING,
-            quote,
-            "Unterminated string".to_owned(),
-        );
+        self.error(Code::UNTERMINATED_STRING, quote, "Unterminated string".to_owned());
         self.push_to(UNKNOWN, end);
     }
 
@@ -273,27 +237,16 @@ impl Lexer<'_> {
         let mut holes = Vec::new();
         match self.scan_string(self.pos + quotes, triple, &mut holes) {
             Err(end) => self.unterminated(self.pos, end),
-            Ok(end) if holes.is_empty() => {
-                self.push_to(if triple { TRIPLE_STRING } else { STRING }, end)
-            }
+            Ok(end) if holes.is_empty() => self.push_to(if triple { TRIPLE_STRING } else { STRING }, end),
             Ok(end) => self.interpolated(quotes, end, &holes),
         }
     }
 
     /// Finds the end of a string and the places of its `${` and matching `}`; `Err` is where an unterminated one ends.
-    fn scan_string(
-        &self,
-        from: usize,
-        triple: bool,
-        holes: &mut Vec<(usize, usize)>,
-    ) -> Result<usize, usize> {
+    fn scan_string(&self, from: usize, triple: bool, holes: &mut Vec<(usize, usize)>) -> Result<usize, usize> {
         let mut at = from;
         while at < self.end {
-            let next = if at + 1 < self.end {
-                self.bytes[at + 1]
-            } else {
-                0
-            };
+            let next = if at + 1 < self.end { self.bytes[at + 1] } else { 0 };
             match self.bytes[at] {
                 b'"' if !triple => return Ok(at + 1),
                 b'"' if next == b'"' && at + 2 < self.end && self.bytes[at + 2] == b'"' => {
@@ -340,16 +293,10 @@ impl Lexer<'_> {
 
     fn hole(&mut self, quotes: usize, close: usize) {
         if quotes == 1 && self.text[self.pos..close].trim().is_empty() {
-            self.error(
-                Code::UNEXPECTED_CHARACTER,
-                close,
-                "Unexpected character '}'".to_owned(),
-            );
+            self.error(Code::UNEXPECTED_CHARACTER, close, "Unexpected character '}'".to_owned());
         }
         if self.depth >= INTERPOLATION_DEPTH_MAX {
-            let message = format!(
-                "string interpolations are nested too deep (limit {INTERPOLATION_DEPTH_MAX})"
-            );
+            let message = format!("string interpolations are nested too deep (limit {INTERPOLATION_DEPTH_MAX})");
             self.error(Code::OTHER_SYNTAX, self.pos, message);
             return self.push_to(UNKNOWN, close);
         }

@@ -33,9 +33,7 @@ pub fn string_value(token: &str) -> String {
         return raw.strip_suffix('"').unwrap_or(raw).to_owned();
     }
     if token.len() >= 6
-        && let Some(inner) = token
-            .strip_prefix("\"\"\"")
-            .and_then(|text| text.strip_suffix("\"\"\""))
+        && let Some(inner) = token.strip_prefix("\"\"\"").and_then(|text| text.strip_suffix("\"\"\""))
     {
         return dedent(&[Piece::Text(inner)]).concat();
     }
@@ -59,11 +57,7 @@ pub fn dedent(pieces: &[Piece<'_>]) -> Vec<String> {
         match piece {
             Piece::Hole => push_piece(&mut lines, Piece::Hole),
             Piece::Text(text) => {
-                let text = if index == 0 {
-                    drop_first_newline(text)
-                } else {
-                    text
-                };
+                let text = if index == 0 { drop_first_newline(text) } else { text };
                 for (nth, part) in text.split('\n').enumerate() {
                     if nth > 0 {
                         lines.push(Vec::new());
@@ -73,12 +67,7 @@ pub fn dedent(pieces: &[Piece<'_>]) -> Vec<String> {
             }
         }
     }
-    let indent = lines
-        .iter()
-        .filter(|line| !is_blank(line))
-        .map(|line| indentation(line))
-        .min()
-        .unwrap_or(0);
+    let indent = lines.iter().filter(|line| !is_blank(line)).map(|line| indentation(line)).min().unwrap_or(0);
     join(&lines, indent)
 }
 
@@ -89,14 +78,11 @@ fn push_piece<'a>(lines: &mut [Vec<Piece<'a>>], piece: Piece<'a>) {
 }
 
 fn drop_first_newline(text: &str) -> &str {
-    text.strip_prefix('\n')
-        .or_else(|| text.strip_prefix("\r\n"))
-        .unwrap_or(text)
+    text.strip_prefix('\n').or_else(|| text.strip_prefix("\r\n")).unwrap_or(text)
 }
 
 fn is_blank(line: &[Piece<'_>]) -> bool {
-    line.iter()
-        .all(|piece| matches!(piece, Piece::Text(text) if text.trim().is_empty()))
+    line.iter().all(|piece| matches!(piece, Piece::Text(text) if text.trim().is_empty()))
 }
 
 fn indentation(line: &[Piece<'_>]) -> usize {
@@ -109,11 +95,7 @@ fn indentation(line: &[Piece<'_>]) -> usize {
 fn join(lines: &[Vec<Piece<'_>>], indent: usize) -> Vec<String> {
     let mut out = vec![String::new()];
     for (nth, line) in lines.iter().enumerate() {
-        let mut text = if nth > 0 {
-            "\n".to_owned()
-        } else {
-            String::new()
-        };
+        let mut text = if nth > 0 { "\n".to_owned() } else { String::new() };
         let blank = is_blank(line);
         for (position, piece) in line.iter().enumerate() {
             match piece {
@@ -123,9 +105,7 @@ fn join(lines: &[Vec<Piece<'_>>], indent: usize) -> Vec<String> {
                     text.clear();
                 }
                 Piece::Text(_) if blank => {}
-                Piece::Text(part) if position == 0 => {
-                    text.push_str(part.get(indent..).unwrap_or(""))
-                }
+                Piece::Text(part) if position == 0 => text.push_str(part.get(indent..).unwrap_or("")),
                 Piece::Text(part) => text.push_str(part),
             }
         }
@@ -188,27 +168,17 @@ mod tests {
 
     #[test]
     fn multi_line_strings_lose_their_indentation() {
-        assert_eq!(
-            string_value("\"\"\"\n    a:\n      b\\n\n\n    \"\"\""),
-            "a:\n  b\\n\n"
-        );
+        assert_eq!(string_value("\"\"\"\n    a:\n      b\\n\n\n    \"\"\""), "a:\n  b\\n\n");
         assert_eq!(string_value("\"\"\"a\"\"\""), "a");
         assert_eq!(string_value("\"\"\"\"\"\""), "");
-        let pieces = [
-            Piece::Text("\n    server:\n      host="),
-            Piece::Hole,
-            Piece::Text("\n    "),
-        ];
+        let pieces = [Piece::Text("\n    server:\n      host="), Piece::Hole, Piece::Text("\n    ")];
         assert_eq!(dedent(&pieces), ["server:\n  host=", ""]);
     }
 
     #[test]
     fn numbers_and_durations() {
         assert_eq!(number_value("7"), Number::Int(7));
-        assert_eq!(
-            number_value("9223372036854775808"),
-            Number::Float(9223372036854775808.0)
-        );
+        assert_eq!(number_value("9223372036854775808"), Number::Float(9223372036854775808.0));
         assert_eq!(duration_value("2m"), Some(120_000));
         assert_eq!(duration_value("5ms"), Some(5));
         assert_eq!(duration_value("9223372036854775807w"), None);

@@ -56,35 +56,21 @@ pub fn parse(text: &str) -> Parse {
     {
         let limit = crate::tree::TREE_DEPTH_MAX;
         let message = format!("expression chain is too long (limit {limit})");
-        diagnostics.push(Diagnostic::error(
-            Code::OTHER_SYNTAX,
-            Span::new(at, at),
-            message,
-        ));
+        diagnostics.push(Diagnostic::error(Code::OTHER_SYNTAX, Span::new(at, at), message));
     }
     if !lex_errors.is_empty() {
         diagnostics = lexical(text, &lex_errors);
     }
-    Parse {
-        green: built.green,
-        diagnostics,
-    }
+    Parse { green: built.green, diagnostics }
 }
 
 fn lexical(text: &str, errors: &[LexError]) -> Vec<Diagnostic> {
     let lines = line_starts(text);
     let diagnostic = |error: &LexError| {
         let Position { line, column } = position_in(text, &lines, error.offset);
-        let width = text[error.offset as usize..]
-            .chars()
-            .next()
-            .map_or(0, char::len_utf8) as u32;
+        let width = text[error.offset as usize..].chars().next().map_or(0, char::len_utf8) as u32;
         let span = Span::new(error.offset, error.offset + width);
-        Diagnostic::error(
-            error.code,
-            span,
-            format!("{} at {line}:{column}", error.message),
-        )
+        Diagnostic::error(error.code, span, format!("{} at {line}:{column}", error.message))
     };
     errors.iter().map(diagnostic).collect()
 }
@@ -154,10 +140,7 @@ impl<'a> Parser<'a> {
     fn into_parts(mut self) -> (Vec<Event>, Vec<Diagnostic>) {
         let last = self.tokens.len() - 1;
         if self.pos < last {
-            self.events.push(Event::Start {
-                kind: ERROR,
-                parent: 0,
-            });
+            self.events.push(Event::Start { kind: ERROR, parent: 0 });
             for index in self.pos..last {
                 self.events.push(Event::Token(self.tokens[index].kind));
             }
@@ -168,11 +151,7 @@ impl<'a> Parser<'a> {
 
     fn sig(&self, ahead: usize) -> &Sig {
         let last = self.tokens.len() - 1;
-        let at = if self.stopped {
-            last
-        } else {
-            (self.pos + ahead).min(last)
-        };
+        let at = if self.stopped { last } else { (self.pos + ahead).min(last) };
         &self.tokens[at]
     }
 
@@ -297,10 +276,7 @@ impl<'a> Parser<'a> {
     // Nodes.
 
     pub(crate) fn start(&mut self) -> Marker {
-        self.events.push(Event::Start {
-            kind: ERROR,
-            parent: 0,
-        });
+        self.events.push(Event::Start { kind: ERROR, parent: 0 });
         Marker(self.events.len() as u32 - 1)
     }
 
@@ -362,18 +338,11 @@ impl<'a> Parser<'a> {
         if self.failed || self.at(END) {
             return self.expected(what);
         }
-        let from = self
-            .pos
-            .checked_sub(1)
-            .map_or(0, |before| self.tokens[before].end as usize);
+        let from = self.pos.checked_sub(1).map_or(0, |before| self.tokens[before].end as usize);
         let offset = self.text[from..].find('\n').map_or(from, |at| from + at) as u32;
         let Position { line, column } = self.position(offset);
         let message = format!("Expected {what}, got \\n at {line}:{column}");
-        self.push(Diagnostic::error(
-            Code::UNEXPECTED_TOKEN,
-            Span::new(offset, offset),
-            message,
-        ));
+        self.push(Diagnostic::error(Code::UNEXPECTED_TOKEN, Span::new(offset, offset), message));
     }
 
     fn expected_but(&mut self, code: Code, what: &str, token: &str, suffix: &str) {
@@ -383,17 +352,10 @@ impl<'a> Parser<'a> {
         if self.at(END) {
             let end = self.text.len() as u32;
             let message = format!("Unexpected end of file, expected {what}");
-            return self.push(Diagnostic::error(
-                Code::UNEXPECTED_END,
-                Span::new(end, end),
-                message,
-            ));
+            return self.push(Diagnostic::error(Code::UNEXPECTED_END, Span::new(end, end), message));
         }
         let Position { line, column } = self.position(self.sig(0).start);
-        self.report(
-            code,
-            format!("Expected {what}, got {token} at {line}:{column}{suffix}"),
-        );
+        self.report(code, format!("Expected {what}, got {token} at {line}:{column}{suffix}"));
     }
 
     /// An error that does not disturb parsing: the rule is broken, the shape is clear.
@@ -406,11 +368,7 @@ impl<'a> Parser<'a> {
     /// An error with a text of its own at the current token.
     pub(crate) fn report(&mut self, code: Code, message: String) {
         let sig = *self.sig(0);
-        self.push(Diagnostic::error(
-            code,
-            Span::new(sig.start, sig.end),
-            message,
-        ));
+        self.push(Diagnostic::error(code, Span::new(sig.start, sig.end), message));
     }
 
     fn push(&mut self, diagnostic: Diagnostic) {
@@ -437,10 +395,7 @@ impl<'a> Parser<'a> {
                 literal::Number::Int(value) => format!("int({value})"),
                 literal::Number::Float(value) => format!("float({value:?})"),
             },
-            DURATION => format!(
-                "duration({}ms)",
-                literal::duration_value(text).unwrap_or(i64::MAX)
-            ),
+            DURATION => format!("duration({}ms)", literal::duration_value(text).unwrap_or(i64::MAX)),
             END => "EOF".to_owned(),
             _ => text.to_owned(),
         }
@@ -486,9 +441,7 @@ impl<'a> Parser<'a> {
 
     /// After `${`: where its `}` is.
     pub(crate) fn hole_end(&self) -> usize {
-        self.pos
-            .checked_sub(1)
-            .map_or(0, |open| self.tokens[open].partner as usize)
+        self.pos.checked_sub(1).map_or(0, |open| self.tokens[open].partner as usize)
     }
 
     /// Skips up to the end of an interpolation.

@@ -38,12 +38,7 @@ pub struct Location<'a> {
 pub fn render(diagnostic: &Diagnostic, source: &SourceFile) -> String {
     let position = source.position(diagnostic.span.start);
     render_report(&Report {
-        head: format!(
-            "{}[{}]: {}",
-            diagnostic.severity.word(),
-            diagnostic.code,
-            diagnostic.message
-        ),
+        head: format!("{}[{}]: {}", diagnostic.severity.word(), diagnostic.code, diagnostic.message),
         location: Some(Location {
             path: &source.path,
             source: Some(source),
@@ -59,10 +54,7 @@ pub fn render(diagnostic: &Diagnostic, source: &SourceFile) -> String {
 /// Any report, ending with a newline.
 pub fn render_report(report: &Report<'_>) -> String {
     let mut out = format!("{}\n", report.head);
-    let line = report
-        .location
-        .as_ref()
-        .map_or(1, |location| location.position.line);
+    let line = report.location.as_ref().map_or(1, |location| location.position.line);
     let gutter = line.to_string().len() + 1;
     if let Some(location) = &report.location {
         render_location(&mut out, location, gutter);
@@ -88,14 +80,7 @@ fn render_location(out: &mut String, location: &Location<'_>, gutter: usize) {
     };
     let _ = writeln!(out, "{:gutter$} |", "");
     let _ = writeln!(out, "{line:>gutter$} | {text}");
-    let _ = write!(
-        out,
-        "{:gutter$} | {:pad$}{:^<carets$}",
-        "",
-        "",
-        "",
-        pad = column as usize - 1
-    );
+    let _ = write!(out, "{:gutter$} | {:pad$}{:^<carets$}", "", "", "", pad = column as usize - 1);
     if !location.label.is_empty() {
         let _ = write!(out, " {}", location.label);
     }
@@ -107,19 +92,13 @@ fn span_width(diagnostic: &Diagnostic, source: &SourceFile, line: u32) -> usize 
     let end = (diagnostic.span.end as usize).min(source.text.len());
     let covered = source.text.get(start..end).unwrap_or("");
     let first = covered.split('\n').next().unwrap_or("");
-    let on_line = if source.line(line).is_some() {
-        first.chars().count()
-    } else {
-        0
-    };
+    let on_line = if source.line(line).is_some() { first.chars().count() } else { 0 };
     on_line.max(1)
 }
 
 fn token_width(line: &str, column: u32) -> usize {
     let rest = line.chars().skip(column as usize - 1);
-    rest.take_while(|c| c.is_alphanumeric() || *c == '_')
-        .count()
-        .max(1)
+    rest.take_while(|c| c.is_alphanumeric() || *c == '_').count().max(1)
 }
 
 #[cfg(test)]
@@ -130,8 +109,7 @@ mod tests {
     #[test]
     fn diagnostic_with_help() {
         let source = SourceFile::new("deploy.harn", "a\nb\nc\n  let port: int = \"8080\"\n");
-        let diagnostic =
-            Diagnostic::error(Code::COMPILE, Span::new(8, 30), "no").help("drop the quotes");
+        let diagnostic = Diagnostic::error(Code::COMPILE, Span::new(8, 30), "no").help("drop the quotes");
         let expected = "error[M0018]: no\n  --> deploy.harn:4:3\n   |\n 4 |   let port: int = \"8080\"\n   |   \
                         ^^^^^^^^^^^^^^^^^^^^^^\n   = help: drop the quotes\n";
         assert_eq!(render(&diagnostic, &source), expected);
@@ -145,10 +123,7 @@ mod tests {
             location: Some(Location {
                 path: &source.path,
                 source: Some(&source),
-                position: Position {
-                    line: 3,
-                    column: 10,
-                },
+                position: Position { line: 3, column: 10 },
                 carets: 0,
                 label: "",
             }),

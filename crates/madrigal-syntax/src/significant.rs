@@ -35,15 +35,7 @@ pub(crate) fn significant(text: &str, tokens: &[Token]) -> Vec<Sig> {
             BLOCK_COMMENT => later_line |= text[start as usize..at as usize].contains('\n'),
             kind if kind.is_trivia() => {}
             kind => {
-                sigs.push(Sig {
-                    kind,
-                    newline,
-                    later_line,
-                    arrow: false,
-                    start,
-                    end: at,
-                    partner: 0,
-                });
+                sigs.push(Sig { kind, newline, later_line, arrow: false, start, end: at, partner: 0 });
                 (newline, later_line) = (false, false);
             }
         }

@@ -25,11 +25,7 @@ impl SourceFile {
     pub fn new(path: impl Into<String>, text: impl Into<String>) -> SourceFile {
         let text = text.into();
         let line_starts = line_starts(&text);
-        SourceFile {
-            path: path.into(),
-            text,
-            line_starts,
-        }
+        SourceFile { path: path.into(), text, line_starts }
     }
 
     /// The position of a byte offset; offsets beyond the end mean the end.
@@ -39,9 +35,7 @@ impl SourceFile {
 
     /// Just the 1-based line of a byte offset.
     pub fn line_of(&self, offset: u32) -> u32 {
-        self.line_starts
-            .partition_point(|&start| start <= offset)
-            .max(1) as u32
+        self.line_starts.partition_point(|&start| start <= offset).max(1) as u32
     }
 
     /// The text of a 1-based line without its newline.
@@ -55,15 +49,10 @@ impl SourceFile {
 
     /// The byte offset of a position, when the line exists.
     pub fn offset(&self, position: Position) -> Option<u32> {
-        let start = *self
-            .line_starts
-            .get((position.line as usize).checked_sub(1)?)?;
+        let start = *self.line_starts.get((position.line as usize).checked_sub(1)?)?;
         let line = self.line(position.line)?;
         let column = position.column.saturating_sub(1) as usize;
-        let within = line
-            .char_indices()
-            .nth(column)
-            .map_or(line.len(), |(at, _)| at);
+        let within = line.char_indices().nth(column).map_or(line.len(), |(at, _)| at);
         Some(start + within as u32)
     }
 }
@@ -71,27 +60,17 @@ impl SourceFile {
 /// Byte offsets where the lines of `text` start.
 pub(crate) fn line_starts(text: &str) -> Vec<u32> {
     let mut starts = vec![0];
-    starts.extend(
-        text.bytes()
-            .enumerate()
-            .filter(|&(_, b)| b == b'\n')
-            .map(|(at, _)| at as u32 + 1),
-    );
+    starts.extend(text.bytes().enumerate().filter(|&(_, b)| b == b'\n').map(|(at, _)| at as u32 + 1));
     starts
 }
 
 /// The position of `offset` in `text` with the given line table.
 pub(crate) fn position_in(text: &str, line_starts: &[u32], offset: u32) -> Position {
     let offset = (offset as usize).min(text.len());
-    let line = line_starts
-        .partition_point(|&start| start as usize <= offset)
-        .max(1);
+    let line = line_starts.partition_point(|&start| start as usize <= offset).max(1);
     let start = line_starts[line - 1] as usize;
     let before = text.get(start..offset).unwrap_or("");
-    Position {
-        line: line as u32,
-        column: before.chars().count() as u32 + 1,
-    }
+    Position { line: line as u32, column: before.chars().count() as u32 + 1 }
 }
 
 #[cfg(test)]

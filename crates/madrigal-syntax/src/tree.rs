@@ -48,15 +48,7 @@ pub(crate) struct Built {
 
 /// Makes the tree of `events` over `tokens`. Trivia goes to the outermost node it can.
 pub(crate) fn build(text: &str, tokens: &[Token], mut events: Vec<Event>) -> Built {
-    let mut sink = Sink {
-        builder: GreenNodeBuilder::new(),
-        text,
-        tokens,
-        next: 0,
-        at: 0,
-        depth: 0,
-        too_deep_at: None,
-    };
+    let mut sink = Sink { builder: GreenNodeBuilder::new(), text, tokens, next: 0, at: 0, depth: 0, too_deep_at: None };
     let mut wrappers = Vec::new();
     sink.builder.start_node(raw(SyntaxKind::SOURCE_FILE));
     for index in 0..events.len() {
@@ -90,10 +82,7 @@ pub(crate) fn build(text: &str, tokens: &[Token], mut events: Vec<Event>) -> Bui
     }
     sink.trivia();
     sink.builder.finish_node();
-    Built {
-        green: sink.builder.finish(),
-        too_deep_at: sink.too_deep_at,
-    }
+    Built { green: sink.builder.finish(), too_deep_at: sink.too_deep_at }
 }
 
 struct Sink<'a> {
@@ -124,11 +113,7 @@ impl Sink<'_> {
     }
 
     fn trivia(&mut self) {
-        while self
-            .tokens
-            .get(self.next)
-            .is_some_and(|token| token.kind.is_trivia())
-        {
+        while self.tokens.get(self.next).is_some_and(|token| token.kind.is_trivia()) {
             self.token(None);
         }
     }

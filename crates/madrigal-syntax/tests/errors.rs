@@ -7,158 +7,71 @@ use madrigal_syntax::parse;
 fn first(source: &str) -> String {
     let parse = parse(source);
     assert_eq!(parse.syntax().text().to_string(), source);
-    parse
-        .diagnostics
-        .first()
-        .map_or_else(String::new, |d| format!("{} {}", d.code, d.message))
+    parse.diagnostics.first().map_or_else(String::new, |d| format!("{} {}", d.code, d.message))
 }
 
 const WRONG: &[(&str, &str)] = &[
     ("let x = ~1", "M0001 Unexpected character '~' at 1:9"),
     ("let a = 1\n  # no", "M0001 Unexpected character '#' at 2:3"),
     ("a \\ b", "M0001 Unexpected character '\\' at 1:3"),
-    (
-        "let s = \"abc\nlet t = 1",
-        "M0002 Unterminated string at 1:9",
-    ),
+    ("let s = \"abc\nlet t = 1", "M0002 Unterminated string at 1:9"),
     ("let s = \"a${f(\n)}\"", "M0002 Unterminated string at 1:9"),
     ("let s = \"\"\"abc", "M0002 Unterminated string at 1:9"),
     ("let s = \"${ }\"", "M0001 Unexpected character '}' at 1:13"),
     ("1 /* /* */", "M0003 Unterminated block comment at 1:3"),
     ("let x = )", "M0010 Expected expression, got ) at 1:9"),
-    (
-        "let match = 1",
-        "M0010 Expected variable name or destructuring pattern, got 'match' (reserved keyword) at 1:5",
-    ),
-    (
-        "let 5 = 1",
-        "M0010 Expected variable name or destructuring pattern, got int(5) at 1:5",
-    ),
+    ("let match = 1", "M0010 Expected variable name or destructuring pattern, got 'match' (reserved keyword) at 1:5"),
+    ("let 5 = 1", "M0010 Expected variable name or destructuring pattern, got int(5) at 1:5"),
     ("fn (x) { }", "M0010 Expected function name, got ( at 1:4"),
-    (
-        "fn f(1) { }",
-        "M0010 Expected parameter name, got int(1) at 1:6",
-    ),
-    (
-        "a.5s",
-        "M0010 Expected member name, got duration(5000ms) at 1:3",
-    ),
-    (
-        "pipeline \"x\"() { }",
-        "M0010 Expected pipeline name, got str(x) at 1:10",
-    ),
-    (
-        "import 5",
-        "M0010 Expected import path string, got int(5) at 1:8",
-    ),
-    (
-        "let d = {1: 2}",
-        "M0010 Expected dict key, got int(1) at 1:10",
-    ),
-    (
-        "let d = {\"a${b}\": 2}",
-        "M0010 Expected dict key, got istr(...) at 1:10",
-    ),
+    ("fn f(1) { }", "M0010 Expected parameter name, got int(1) at 1:6"),
+    ("a.5s", "M0010 Expected member name, got duration(5000ms) at 1:3"),
+    ("pipeline \"x\"() { }", "M0010 Expected pipeline name, got str(x) at 1:10"),
+    ("import 5", "M0010 Expected import path string, got int(5) at 1:8"),
+    ("let d = {1: 2}", "M0010 Expected dict key, got int(1) at 1:10"),
+    ("let d = {\"a${b}\": 2}", "M0010 Expected dict key, got istr(...) at 1:10"),
     ("f(1, ]", "M0010 Expected expression, got ] at 1:6"),
     ("f(1 ]", "M0010 Expected ), got ] at 1:5"),
-    (
-        "let x: 5.5 = 1",
-        "M0010 Expected type name, got float(5.5) at 1:8",
-    ),
+    ("let x: 5.5 = 1", "M0010 Expected type name, got float(5.5) at 1:8"),
     ("name<>(1)", "M0010 Expected type argument, got > at 1:6"),
-    (
-        "let x =",
-        "M0011 Unexpected end of file, expected expression",
-    ),
-    (
-        "let x =\n\n",
-        "M0011 Unexpected end of file, expected expression",
-    ),
-    (
-        "fn f() {\n  let x = 1\n",
-        "M0011 Unexpected end of file, expected }",
-    ),
+    ("let x =", "M0011 Unexpected end of file, expected expression"),
+    ("let x =\n\n", "M0011 Unexpected end of file, expected expression"),
+    ("fn f() {\n  let x = 1\n", "M0011 Unexpected end of file, expected }"),
     ("1 to\n5", "M0010 Expected expression, got \\n at 1:5"),
     (
         "fn f(a = 1, b) { }",
         "M0012 Expected Required parameter cannot follow a parameter with a default value, got ) at 1:14",
     ),
-    (
-        "fn f(...a, b) { }",
-        "M0013 Expected Rest parameter must be the last parameter, got id(b) at 1:12",
-    ),
-    (
-        "@test\nlet x = 1",
-        "M0014 Expected declaration after `@test`, got let at 2:1",
-    ),
-    (
-        "let x = 1 let y = 2",
-        "M0015 Expected top-level item separator (`;` or newline), got let at 1:11",
-    ),
-    (
-        "fn f() { a b }",
-        "M0015 Expected statement separator (`;` or newline), got id(b) at 1:12",
-    ),
+    ("fn f(...a, b) { }", "M0013 Expected Rest parameter must be the last parameter, got id(b) at 1:12"),
+    ("@test\nlet x = 1", "M0014 Expected declaration after `@test`, got let at 2:1"),
+    ("let x = 1 let y = 2", "M0015 Expected top-level item separator (`;` or newline), got let at 1:11"),
+    ("fn f() { a b }", "M0015 Expected statement separator (`;` or newline), got id(b) at 1:12"),
     (
         "if a { }; else { }",
         "M0016 Expected expression, got else at 1:11: expected statement separator (`;` or newline)",
     ),
-    (
-        "let x = 1;; let y = 2",
-        "M0010 Expected expression, got ; at 1:11",
-    ),
+    ("let x = 1;; let y = 2", "M0010 Expected expression, got ; at 1:11"),
     (";", "M0010 Expected expression, got ; at 1:1"),
     ("}", "M0010 Expected statement, got } at 1:1"),
-    (
-        "select { }",
-        "M0017 Expected at least one select case, got } at 1:10",
-    ),
+    ("select { }", "M0017 Expected at least one select case, got } at 1:10"),
     (
         "select { timeout 5s { } default { } }",
         "M0017 Expected select cannot have both timeout and default, got id(default) at 1:25",
     ),
-    (
-        "parallel 3 with { speed: 2 } { i -> i }",
-        "M0017 unknown option `speed`, expected `max_concurrent`",
-    ),
+    ("parallel 3 with { speed: 2 } { i -> i }", "M0017 unknown option `speed`, expected `max_concurrent`"),
     (
         "retry 3 with { tries: 2 } { }",
         "M0017 unknown option `tries`, expected `backoff`, `factor`, `max_backoff`, `jitter`, `on`",
     ),
-    (
-        "match x { 1 -> \"one\" }",
-        "M0010 Expected {, got str(one) at 1:16",
-    ),
+    ("match x { 1 -> \"one\" }", "M0010 Expected {, got str(one) at 1:16"),
     ("if Ready { }\n", "M0011 Unexpected end of file, expected {"),
-    (
-        "f()()",
-        "M0015 Expected top-level item separator (`;` or newline), got ( at 1:4",
-    ),
-    (
-        "1 = 2",
-        "M0015 Expected top-level item separator (`;` or newline), got = at 1:3",
-    ),
-    (
-        "a?.b = 2",
-        "M0015 Expected top-level item separator (`;` or newline), got = at 1:6",
-    ),
+    ("f()()", "M0015 Expected top-level item separator (`;` or newline), got ( at 1:4"),
+    ("1 = 2", "M0015 Expected top-level item separator (`;` or newline), got = at 1:3"),
+    ("a?.b = 2", "M0015 Expected top-level item separator (`;` or newline), got = at 1:6"),
     ("\"x ${1 2}\"", "M0010 Expected }, got int(2) at 1:8"),
-    (
-        "struct S { match: int }",
-        "M0010 Expected field name, got 'match' (reserved keyword) at 1:12",
-    ),
-    (
-        "let {from} = d",
-        "M0010 Expected field name, got 'from' (reserved keyword) at 1:6",
-    ),
-    (
-        "import x",
-        "M0010 Expected import path string, got id(x) at 1:8",
-    ),
-    (
-        "fn g() { import \"x\" }",
-        "M0010 Expected expression, got import at 1:10",
-    ),
+    ("struct S { match: int }", "M0010 Expected field name, got 'match' (reserved keyword) at 1:12"),
+    ("let {from} = d", "M0010 Expected field name, got 'from' (reserved keyword) at 1:6"),
+    ("import x", "M0010 Expected import path string, got id(x) at 1:8"),
+    ("fn g() { import \"x\" }", "M0010 Expected expression, got import at 1:10"),
     ("let a = \"ä\" ~", "M0001 Unexpected character '~' at 1:13"),
 ];
 
@@ -168,9 +81,7 @@ fn first_errors() {
         .iter()
         .map(|(source, expected)| (source, first(source), expected))
         .filter(|(_, found, expected)| found != *expected)
-        .map(|(source, found, expected)| {
-            format!("{source:?}\n  found    {found}\n  expected {expected}")
-        })
+        .map(|(source, found, expected)| format!("{source:?}\n  found    {found}\n  expected {expected}"))
         .collect();
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
@@ -214,11 +125,7 @@ const RIGHT: &[&str] = &[
 
 #[test]
 fn right_programs_have_no_errors() {
-    let wrong: Vec<_> = RIGHT
-        .iter()
-        .map(|source| (source, first(source)))
-        .filter(|it| !it.1.is_empty())
-        .collect();
+    let wrong: Vec<_> = RIGHT.iter().map(|source| (source, first(source))).filter(|it| !it.1.is_empty()).collect();
     assert!(wrong.is_empty(), "{wrong:#?}");
 }
 

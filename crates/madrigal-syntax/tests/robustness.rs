@@ -26,10 +26,7 @@ fn depth(root: &SyntaxNode) -> usize {
 const SMALL_STACK: usize = 2 << 20;
 
 fn on_small_stack(work: impl FnOnce() + Send + 'static) {
-    let thread = std::thread::Builder::new()
-        .stack_size(SMALL_STACK)
-        .spawn(work)
-        .expect("a thread starts");
+    let thread = std::thread::Builder::new().stack_size(SMALL_STACK).spawn(work).expect("a thread starts");
     thread.join().expect("no panic");
 }
 
@@ -94,10 +91,7 @@ fn deep_nesting_is_an_error_not_an_overflow() {
 #[test]
 fn deep_brackets_say_so() {
     let found = parse(&"(".repeat(100_000));
-    assert_eq!(
-        found.diagnostics[0].message,
-        "nesting is too deep (limit 256)"
-    );
+    assert_eq!(found.diagnostics[0].message, "nesting is too deep (limit 256)");
 }
 
 #[test]
@@ -112,12 +106,7 @@ fn reasonable_depth_and_chains_are_fine() {
             format!("if a {{ }}{}", " else if b { }".repeat(900)),
         ] {
             let found = parse(&source);
-            assert!(
-                !found.has_errors(),
-                "{:?} {}",
-                found.diagnostics,
-                &source[..20]
-            );
+            assert!(!found.has_errors(), "{:?} {}", found.diagnostics, &source[..20]);
         }
     });
 }

@@ -11,18 +11,12 @@ fn check(source: &str, expected: &str) {
 }
 
 fn shape(node: &SyntaxNode) -> String {
-    let parts = node
-        .children_with_tokens()
-        .filter(|part| !part.kind().is_trivia());
+    let parts = node.children_with_tokens().filter(|part| !part.kind().is_trivia());
     let text = |part: SyntaxElement| match part {
         SyntaxElement::Node(child) => shape(&child),
         SyntaxElement::Token(token) => token.text().to_owned(),
     };
-    format!(
-        "{:?}({})",
-        node.kind(),
-        parts.map(text).collect::<Vec<_>>().join(" ")
-    )
+    format!("{:?}({})", node.kind(), parts.map(text).collect::<Vec<_>>().join(" "))
 }
 
 #[test]
@@ -32,10 +26,7 @@ fn trees() {
         "SOURCE_FILE(LET_STMT(let NAME_PATTERN(x) = PROPAGATE_EXPR(METHOD_CALL_EXPR(NAME_EXPR(a) . b \
          ARG_LIST(( LITERAL(1) ))) ?)))",
     );
-    check(
-        "\"a${b}c\"",
-        "SOURCE_FILE(EXPR_STMT(INTERPOLATED_STRING(\" a INTERPOLATION(${ NAME_EXPR(b) }) c \")))",
-    );
+    check("\"a${b}c\"", "SOURCE_FILE(EXPR_STMT(INTERPOLATED_STRING(\" a INTERPOLATION(${ NAME_EXPR(b) }) c \")))");
     check(
         "if a { } else if b { c }",
         "SOURCE_FILE(EXPR_STMT(IF_EXPR(if NAME_EXPR(a) BLOCK({ }) else IF_EXPR(if NAME_EXPR(b) \

@@ -1,7 +1,7 @@
 //! Calls of every kind: script functions push a frame, builtins run at once or ask to wait.
 
-use crate::bytecode::Proto;
 use crate::builtin::{Args, Builtin, Cx, Method, Outcome};
+use crate::bytecode::Proto;
 use crate::fault::Fault;
 use crate::generator::{GeneratorKind, GeneratorObject, Goal};
 use crate::interpreter::{Called, Vm, Waiting};
@@ -55,7 +55,8 @@ impl Vm {
         let count = frame.passed as usize;
         let arguments = self.stack.range(base, base + count).iter_mut().map(Value::take).collect();
         // The function itself: the value below the arguments, or that of its slot.
-        let is_callee = |it: &Value| matches!(it, Value::Closure(it) if std::ptr::eq(it.object(), frame.closure.as_ptr()));
+        let is_callee =
+            |it: &Value| matches!(it, Value::Closure(it) if std::ptr::eq(it.object(), frame.closure.as_ptr()));
         let below = self.stack.at(base - 1).take();
         let function = if is_callee(&below) {
             below
@@ -83,15 +84,24 @@ impl Vm {
         for missing in passed..params {
             *self.stack.at(base + missing) = Value::Nil;
         }
-        let surplus: Vec<Value> =
-            if passed > params { self.stack.range(base + params, base + passed).iter_mut().map(Value::take).collect() } else { Vec::new() };
+        let surplus: Vec<Value> = if passed > params {
+            self.stack.range(base + params, base + passed).iter_mut().map(Value::take).collect()
+        } else {
+            Vec::new()
+        };
         if rest {
             *self.stack.at(base + params) = Value::list(surplus);
         }
     }
 
     /// Calls register `at` of the running frame.
-    pub(crate) fn call(&mut self, host: &mut (dyn Any + Send), base: usize, at: u16, count: usize) -> Result<Called, Fault> {
+    pub(crate) fn call(
+        &mut self,
+        host: &mut (dyn Any + Send),
+        base: usize,
+        at: u16,
+        count: usize,
+    ) -> Result<Called, Fault> {
         self.call_at(host, base + at as usize, count)
     }
 

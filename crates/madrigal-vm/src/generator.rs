@@ -62,7 +62,12 @@ enum State {
 
 impl GeneratorObject {
     /// A generator about to run `closure` with these arguments.
-    pub fn handle(kind: GeneratorKind, closure: Value, object: NonNull<ClosureObject>, arguments: Vec<Value>) -> Handle {
+    pub fn handle(
+        kind: GeneratorKind,
+        closure: Value,
+        object: NonNull<ClosureObject>,
+        arguments: Vec<Value>,
+    ) -> Handle {
         let passed = arguments.len();
         let mut stack = Stack::default();
         stack.reserve(1 + passed);

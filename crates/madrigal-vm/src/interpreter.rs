@@ -67,15 +67,30 @@ impl Seed {
 pub(crate) enum Waiting {
     Nothing,
     /// A value for this absolute stack slot.
-    Value { slot: usize },
+    Value {
+        slot: usize,
+    },
     /// The next item for `iter + 2` (absolute slot), or a jump at the end.
-    Next { slot: usize, to: u32 },
+    Next {
+        slot: usize,
+        to: u32,
+    },
     /// Index and value for two slots.
-    Select { slot: usize },
+    Select {
+        slot: usize,
+    },
     /// A region being entered; its handle goes to `dst`.
-    Enter { region: Region, dst: u16, to: u32 },
+    Enter {
+        region: Region,
+        dst: u16,
+        to: u32,
+    },
     /// A region being left by `completion`.
-    Leave { dst: u16, to: u32, completion: Completion },
+    Leave {
+        dst: u16,
+        to: u32,
+        completion: Completion,
+    },
 }
 
 impl Vm {
@@ -478,10 +493,12 @@ impl Vm {
                 }
                 I::TestLess { when, a, b } => test!(compare!(a, b, <, less) == when),
                 I::TestLessEqual { when, a, b } => test!(compare!(a, b, <=, less_equal) == when),
-                I::TestEqual { when, a, b } => test!(match (w.get(a), w.get(b)) {
-                    (Value::Int(a), Value::Int(b)) => a == b,
-                    (a, b) => equal(a, b),
-                } == when),
+                I::TestEqual { when, a, b } => test!(
+                    match (w.get(a), w.get(b)) {
+                        (Value::Int(a), Value::Int(b)) => a == b,
+                        (a, b) => equal(a, b),
+                    } == when
+                ),
                 I::TestLessInt { when, a, value } => compare_int!(when, a, value, <, arithmetic::less),
                 I::TestLessEqualInt { when, a, value } => compare_int!(when, a, value, <=, arithmetic::less_equal),
                 I::TestGreaterInt { when, a, value } => compare_int!(when, a, value, >, |a, b| arithmetic::less(b, a)),
@@ -633,14 +650,20 @@ impl Vm {
                 I::Slice { dst, object, start } => {
                     w.set(dst, check!(collections::slice(w.get(object), w.get(start), w.get(start + 1))));
                 }
-                I::ListItem { dst, src, index } => w.set(dst, match w.get(src) {
-                    Value::List(items) => items.get(index as usize).cloned().unwrap_or_default(),
-                    _ => Value::Nil,
-                }),
-                I::ListRest { dst, src, index } => w.set(dst, match w.get(src) {
-                    Value::List(items) => Value::list(items.get(index as usize..).unwrap_or_default().to_vec()),
-                    _ => Value::Nil,
-                }),
+                I::ListItem { dst, src, index } => w.set(
+                    dst,
+                    match w.get(src) {
+                        Value::List(items) => items.get(index as usize).cloned().unwrap_or_default(),
+                        _ => Value::Nil,
+                    },
+                ),
+                I::ListRest { dst, src, index } => w.set(
+                    dst,
+                    match w.get(src) {
+                        Value::List(items) => Value::list(items.get(index as usize..).unwrap_or_default().to_vec()),
+                        _ => Value::Nil,
+                    },
+                ),
                 I::CheckDict { src } => {
                     if !matches!(w.get(src), Value::Dict(_)) {
                         raise!(places::not_a_dict(w.get(src)));
@@ -657,10 +680,13 @@ impl Vm {
                         raise!(parameters::failure(name, check, w.get(src)));
                     }
                 }
-                I::EnumField { dst, src, index } => w.set(dst, match w.get(src) {
-                    Value::Enum(it) => it.fields().get(index as usize).cloned().unwrap_or_default(),
-                    _ => Value::Nil,
-                }),
+                I::EnumField { dst, src, index } => w.set(
+                    dst,
+                    match w.get(src) {
+                        Value::Enum(it) => it.fields().get(index as usize).cloned().unwrap_or_default(),
+                        _ => Value::Nil,
+                    },
+                ),
 
                 I::Call { at, count } => {
                     save!();
@@ -843,7 +869,10 @@ impl Vm {
                 }
 
                 I::Spawn { dst, body } => {
-                    suspend!(Waiting::Value { slot: slot!(dst) }, Effect::Spawn { body: w.take(body), how: Spawning::Child });
+                    suspend!(
+                        Waiting::Value { slot: slot!(dst) },
+                        Effect::Spawn { body: w.take(body), how: Spawning::Child }
+                    );
                 }
                 I::Parallel { mode, at } => suspend!(
                     Waiting::Value { slot: slot!(at) },

@@ -36,7 +36,11 @@ pub(crate) enum Completion {
     Throw(Fault),
     Return(Value),
     /// Continue at `to` once only `depth` handlers are left. `ends` when it is the normal end of a block.
-    Jump { to: u32, depth: u32, ends: bool },
+    Jump {
+        to: u32,
+        depth: u32,
+        ends: bool,
+    },
 }
 
 /// How the loop goes on after a way out was taken.

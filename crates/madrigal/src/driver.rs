@@ -355,8 +355,7 @@ impl ScriptTask {
         let resume = match self.regions.last_mut() {
             Some(Open::Scope(scope, outside)) => {
                 let Poll::Ready(closed) = scope.poll_close(cx) else { return Poll::Pending };
-                let from_outside =
-                    self.host.nodes.outermost_cancelled().is_some_and(|(depth, _)| depth < *outside);
+                let from_outside = self.host.nodes.outermost_cancelled().is_some_and(|(depth, _)| depth < *outside);
                 let interrupted = scope.node().is_cancelled() && !from_outside;
                 match (closed, outcome) {
                     (Err(failure), _) => Resume::Fault(failure.0),

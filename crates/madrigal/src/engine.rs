@@ -260,12 +260,13 @@ fn execute(program: Arc<Program>, options: Options) -> Finished {
     }));
     let interrupter = options.interrupter;
     let entry = program.modules[0].body.clone();
-    let ended = runtime.block_on_root::<Value, TaskFault, _>(TaskSpec::new(TaskKind::ROOT).with_grace(grace), |context| {
-        interrupter.start(context.run_node(), context.runtime(), program.clone());
-        let mut vm = Vm::new(program.clone(), entry, &[]);
-        vm.set_depth_max(run.tasks.depth_max);
-        ScriptTask::new(vm, run.clone(), context, Dict::new())
-    });
+    let ended =
+        runtime.block_on_root::<Value, TaskFault, _>(TaskSpec::new(TaskKind::ROOT).with_grace(grace), |context| {
+            interrupter.start(context.run_node(), context.runtime(), program.clone());
+            let mut vm = Vm::new(program.clone(), entry, &[]);
+            vm.set_depth_max(run.tasks.depth_max);
+            ScriptTask::new(vm, run.clone(), context, Dict::new())
+        });
     interrupter.end();
     run.stdout.flush();
     let status = conclude(ended, &run, &program, &interrupter);

@@ -19,7 +19,8 @@ pub(crate) fn uncaught(fault: &Fault, program: &Program) -> String {
     let innermost = fault.frames().first();
     let line = innermost.and_then(|it| line_of(it.module, it.span.0));
     let head = fault.message(line);
-    let source = innermost.and_then(|it| source_of(it.module)).map(|it| SourceFile::new(it.path.clone(), it.text.clone()));
+    let source =
+        innermost.and_then(|it| source_of(it.module)).map(|it| SourceFile::new(it.path.clone(), it.text.clone()));
     let location = innermost.zip(source.as_ref()).map(|(frame, source)| Location {
         path: &source.path,
         source: Some(source),

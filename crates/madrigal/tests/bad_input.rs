@@ -31,7 +31,8 @@ fn prints(text: &str, stdout: &str) {
 #[test]
 fn deep_nesting_is_refused() {
     let depth = 100_000;
-    let ways = [("(", ")"), ("[", "]"), ("{a: ", "}"), ("-", ""), ("!", ""), ("f(", ")"), ("if x { ", " }"), ("{ -> ", " }")];
+    let ways =
+        [("(", ")"), ("[", "]"), ("{a: ", "}"), ("-", ""), ("!", ""), ("f(", ")"), ("if x { ", " }"), ("{ -> ", " }")];
     for (open, close) in ways {
         let text = format!("let x = {}1{}\n", open.repeat(depth), close.repeat(depth));
         let ran = ran(&text);
@@ -79,7 +80,11 @@ fn an_endless_loop_in_a_task_can_be_cancelled() {
 fn unknown_names_are_reported() {
     fails("println(nowhere)\n", "", "error: Runtime error: Undefined variable: nowhere (line 1)\n");
     fails("frobnicate()\n", "", "error[M0401]: call target `frobnicate` is not defined or imported\n");
-    fails("let total = 1\nprintln(totla)\n", "", "error: Runtime error: Undefined variable: totla (did you mean `total`?) (line 2)\n");
+    fails(
+        "let total = 1\nprintln(totla)\n",
+        "",
+        "error: Runtime error: Undefined variable: totla (did you mean `total`?) (line 2)\n",
+    );
 }
 
 #[test]

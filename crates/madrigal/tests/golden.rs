@@ -197,10 +197,7 @@ fn all_programs(area: &str) -> Vec<Program> {
         let imported = below.components().any(|it| it.as_os_str() == "modules")
             || path.file_name().is_some_and(|it| it.to_string_lossy().starts_with('_'));
         let name = below.display().to_string();
-        path.extension().is_some_and(|it| it == "harn")
-            && !imported
-            && name.starts_with(area)
-            && name.contains(&wanted)
+        path.extension().is_some_and(|it| it == "harn") && !imported && name.starts_with(area) && name.contains(&wanted)
     });
     assert!(!paths.is_empty() || !wanted.is_empty(), "there are no golden programs in {}", root().display());
     paths.iter().map(|it| Program::read(it)).collect()

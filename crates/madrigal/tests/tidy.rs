@@ -67,7 +67,8 @@ fn manifests() -> Vec<(String, String)> {
 #[test]
 fn product_code_does_not_unwrap() {
     let offending = offending(&product_files(), |text| {
-        product_lines(text).any(|line| [".unwrap()", "dbg!(", "todo!(", "unimplemented!("].iter().any(|it| line.contains(it)))
+        product_lines(text)
+            .any(|line| [".unwrap()", "dbg!(", "todo!(", "unimplemented!("].iter().any(|it| line.contains(it)))
     });
     assert!(offending.is_empty(), "files with unwrap, dbg, todo or unimplemented: {offending:#?}");
 }
@@ -84,7 +85,11 @@ fn unsafe_stands_where_it_was_allowed_and_says_why() {
             if !opens && !code.contains("unsafe fn") {
                 continue;
             }
-            assert!(UNSAFE.iter().any(|it| shown.starts_with(it)), "{shown}:{}: unsafe does not belong here", number + 1);
+            assert!(
+                UNSAFE.iter().any(|it| shown.starts_with(it)),
+                "{shown}:{}: unsafe does not belong here",
+                number + 1
+            );
             let before = &lines[number.saturating_sub(8)..=number];
             assert!(
                 !opens || before.iter().any(|it| it.contains("SAFETY:")),

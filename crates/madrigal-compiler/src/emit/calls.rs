@@ -53,7 +53,11 @@ impl Emitter<'_> {
         known.extend(self.unit.builtins.names().map(str::to_owned));
         let hint = crate::suggest::static_name(&name.0, known.iter().map(String::as_str))
             .map_or(String::new(), |it| format!(" — did you mean `{it}`?"));
-        self.error(Code::UNKNOWN_CALL_TARGET, format!("call target `{}` is not defined or imported{hint}", name.0), name.1);
+        self.error(
+            Code::UNKNOWN_CALL_TARGET,
+            format!("call target `{}` is not defined or imported{hint}", name.0),
+            name.1,
+        );
     }
 
     pub(super) fn call(&mut self, name: &(Name, Span), arguments: &[Argument], dst: u16, span: Span) {
@@ -258,7 +262,9 @@ impl Emitter<'_> {
     }
 
     fn tail_pipe(&mut self, name: &(Name, Span), value: &Expr, src: u16) -> bool {
-        let Some((place @ (Storage::Function(_) | Storage::Itself | Storage::Register(_) | Storage::Captured(_)), _)) = self.resolve(&name.0) else {
+        let Some((place @ (Storage::Function(_) | Storage::Itself | Storage::Register(_) | Storage::Captured(_)), _)) =
+            self.resolve(&name.0)
+        else {
             return false;
         };
         let at = self.window(src);

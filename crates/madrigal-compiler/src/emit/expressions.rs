@@ -10,7 +10,9 @@ impl Emitter<'_> {
     pub(super) fn discard(&mut self, expr: &Expr) {
         let mark = self.state().mark();
         match &expr.kind {
-            ExprKind::If { condition, then, otherwise } => self.if_form(condition, then, otherwise.as_ref(), None, expr.span),
+            ExprKind::If { condition, then, otherwise } => {
+                self.if_form(condition, then, otherwise.as_ref(), None, expr.span)
+            }
             ExprKind::Match { subject, arms } => self.match_form(subject, arms, None, expr.span),
             ExprKind::Try { body, catch: Some(catch), finally } => {
                 self.try_form(body, Some(catch), finally.as_ref(), None, expr.span);
@@ -130,7 +132,9 @@ impl Emitter<'_> {
                 self.op(I::Slice { dst, object: from, start: bounds }, span);
             }
             ExprKind::Propagate(operand) => self.propagate(operand, dst, span),
-            ExprKind::If { condition, then, otherwise } => self.if_form(condition, then, otherwise.as_ref(), Some(dst), span),
+            ExprKind::If { condition, then, otherwise } => {
+                self.if_form(condition, then, otherwise.as_ref(), Some(dst), span)
+            }
             ExprKind::Match { subject, arms } => self.match_form(subject, arms, Some(dst), span),
             ExprKind::Try { body, catch, finally } => {
                 self.try_form(body, catch.as_ref(), finally.as_ref(), Some(dst), span);

@@ -97,7 +97,9 @@ impl<'a> Emitter<'a> {
         }
         for statement in &body.statements {
             match &statement.kind {
-                StatementKind::Function(_) | StatementKind::Struct(_) | StatementKind::Impl(_) => self.statement(statement),
+                StatementKind::Function(_) | StatementKind::Struct(_) | StatementKind::Impl(_) => {
+                    self.statement(statement)
+                }
                 _ => {}
             }
         }

@@ -12,9 +12,9 @@ pub(super) fn mentioned(statement: &Statement, out: &mut HashSet<Name>) {
 pub(super) fn declared_function(statement: &Statement) -> Option<&Name> {
     match &statement.kind {
         StatementKind::Function(function) => function.name.as_ref().map(|(name, _)| name),
-        StatementKind::Let { pattern: Pattern::Name(name, _), value: Expr { kind: ExprKind::Closure(_), .. }, .. } => {
-            Some(name)
-        }
+        StatementKind::Let {
+            pattern: Pattern::Name(name, _), value: Expr { kind: ExprKind::Closure(_), .. }, ..
+        } => Some(name),
         _ => None,
     }
 }
@@ -34,7 +34,9 @@ pub(super) fn has_block(expr: &Expr) -> bool {
         ExprKind::And(left, right) | ExprKind::Or(left, right) | ExprKind::Coalesce(left, right) => {
             has_block(left) || has_block(right)
         }
-        ExprKind::Unary { operand, .. } | ExprKind::Propagate(operand) | ExprKind::TryStar(operand) => has_block(operand),
+        ExprKind::Unary { operand, .. } | ExprKind::Propagate(operand) | ExprKind::TryStar(operand) => {
+            has_block(operand)
+        }
         ExprKind::Call { arguments, .. } | ExprKind::List(arguments) => arguments.iter().any(|it| has_block(&it.value)),
         ExprKind::MethodCall { receiver, arguments, .. } => {
             has_block(receiver) || arguments.iter().any(|it| has_block(&it.value))

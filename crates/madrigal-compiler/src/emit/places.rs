@@ -94,14 +94,7 @@ impl Emitter<'_> {
         true
     }
 
-    fn assign_path(
-        &mut self,
-        root: u16,
-        place: &HirPlace,
-        operator: Option<BinaryOperator>,
-        value: &Expr,
-        span: Span,
-    ) {
+    fn assign_path(&mut self, root: u16, place: &HirPlace, operator: Option<BinaryOperator>, value: &Expr, span: Span) {
         let count = place.steps.len();
         if count > STEPS_MAX {
             let message = format!("an assignment reaches at most {STEPS_MAX} steps into a value");

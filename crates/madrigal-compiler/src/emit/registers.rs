@@ -3,8 +3,8 @@
 
 use super::builder::{Builder, Label};
 use crate::hir::{Name, Span};
-use madrigal_vm::{GeneratorKind, Str};
 use madrigal_vm::bytecode::{Capture, Instruction};
+use madrigal_vm::{GeneratorKind, Str};
 use std::collections::HashMap;
 
 /// A name and where its value is.

@@ -9,23 +9,16 @@ use crate::hir::*;
 impl Lowerer {
     pub(super) fn retry(&mut self, node: &SyntaxNode) -> ExprKind {
         let options = ast::child(node, RETRY_OPTIONS);
-        let options = options
-            .iter()
-            .flat_map(|list| ast::children(list, RETRY_OPTION));
+        let options = options.iter().flat_map(|list| ast::children(list, RETRY_OPTION));
         ExprKind::Retry {
             attempts: Box::new(self.expr_in(node)),
-            options: options
-                .map(|option| (option_name(&option), self.expr_in(&option)))
-                .collect(),
+            options: options.map(|option| (option_name(&option), self.expr_in(&option))).collect(),
             body: self.child_block(node),
         }
     }
 
     pub(super) fn deadline(&mut self, node: &SyntaxNode) -> ExprKind {
-        ExprKind::Deadline {
-            duration: Box::new(self.expr_in(node)),
-            body: self.child_block(node),
-        }
+        ExprKind::Deadline { duration: Box::new(self.expr_in(node)), body: self.child_block(node) }
     }
 
     pub(super) fn parallel(&mut self, node: &SyntaxNode) -> ExprKind {
@@ -43,23 +36,13 @@ impl Lowerer {
     pub(super) fn task(&mut self, node: &SyntaxNode) -> std::rc::Rc<Function> {
         let block = ast::child(node, BLOCK);
         let name = block.as_ref().and_then(binder);
-        let param = name.map(|name| Param {
-            name,
-            annotation: None,
-            default: None,
-            rest: false,
-        });
-        self.anonymous(node, FunctionKind::Task, |this| {
-            (param.into_iter().collect(), this.child_block(node))
-        })
+        let param = name.map(|name| Param { name, annotation: None, default: None, rest: false });
+        self.anonymous(node, FunctionKind::Task, |this| (param.into_iter().collect(), this.child_block(node)))
     }
 
     pub(super) fn scope(&mut self, node: &SyntaxNode) -> ExprKind {
         let handle = ast::child(node, BLOCK).as_ref().and_then(binder);
-        ExprKind::Scope {
-            handle,
-            body: self.child_block(node),
-        }
+        ExprKind::Scope { handle, body: self.child_block(node) }
     }
 
     pub(super) fn select(&mut self, node: &SyntaxNode) -> ExprKind {

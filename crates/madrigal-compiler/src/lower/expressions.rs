@@ -13,8 +13,7 @@ use crate::hir::*;
 const SPREAD_MISUSE: &str =
     "spread (...) can only be used inside list literals, dict literals, or function call arguments";
 const OR_PATTERN_MISUSE: &str = "or-pattern (|) can only appear as a match arm pattern";
-const TRY_STAR_MISUSE: &str =
-    "try* requires an enclosing function (fn, tool, or pipeline) so the rethrow has a target";
+const TRY_STAR_MISUSE: &str = "try* requires an enclosing function (fn, tool, or pipeline) so the rethrow has a target";
 
 impl Lowerer {
     /// The first expression among the children of `node`; nil when there is none.
@@ -46,10 +45,7 @@ impl Lowerer {
             }
             spine.push(next);
         };
-        spine
-            .iter()
-            .rev()
-            .fold(base, |left, link| self.link(left, link))
+        spine.iter().rev().fold(base, |left, link| self.link(left, link))
     }
 
     fn link(&mut self, left: Expr, node: &SyntaxNode) -> Expr {
@@ -60,32 +56,15 @@ impl Lowerer {
                 let name = name_of(node);
                 let span = name.1;
                 let optional = has(node, QUESTION_DOT);
-                Expr {
-                    kind: ExprKind::Property {
-                        object: Box::new(left),
-                        name,
-                        optional,
-                    },
-                    span,
-                }
+                Expr { kind: ExprKind::Property { object: Box::new(left), name, optional }, span }
             }
             INDEX_EXPR => {
                 let index = Box::new(self.nth_in(node, 1));
                 let optional = has(node, QUESTION);
-                Expr {
-                    kind: ExprKind::Index {
-                        object: Box::new(left),
-                        index,
-                        optional,
-                    },
-                    span: span(node),
-                }
+                Expr { kind: ExprKind::Index { object: Box::new(left), index, optional }, span: span(node) }
             }
             SLICE_EXPR => self.slice(left, node),
-            _ => Expr {
-                kind: ExprKind::Propagate(Box::new(left)),
-                span: span(node),
-            },
+            _ => Expr { kind: ExprKind::Propagate(Box::new(left)), span: span(node) },
         }
     }
 
@@ -94,15 +73,7 @@ impl Lowerer {
         let span = name.1;
         let arguments = self.arguments_in(node);
         let optional = has(node, QUESTION_DOT);
-        Expr {
-            kind: ExprKind::MethodCall {
-                receiver: Box::new(receiver),
-                name,
-                arguments,
-                optional,
-            },
-            span,
-        }
+        Expr { kind: ExprKind::MethodCall { receiver: Box::new(receiver), name, arguments, optional }, span }
     }
 
     fn slice(&mut self, object: Expr, node: &SyntaxNode) -> Expr {
@@ -112,14 +83,7 @@ impl Lowerer {
             let before = colon.is_none_or(|colon| bound.text_range().start() < colon);
             *(if before { &mut start } else { &mut end }) = Some(Box::new(self.expr(&bound)));
         }
-        Expr {
-            kind: ExprKind::Slice {
-                object: Box::new(object),
-                start,
-                end,
-            },
-            span: span(node),
-        }
+        Expr { kind: ExprKind::Slice { object: Box::new(object), start, end }, span: span(node) }
     }
 
     fn binary(&mut self, left: Expr, node: &SyntaxNode) -> Expr {
@@ -130,14 +94,8 @@ impl Lowerer {
         let mut span = token_span(&operator);
         let left = Box::new(left);
         let kind = match operator.kind() {
-            PIPE_GT if bind_placeholder(&mut right) => ExprKind::PipeBind {
-                value: left,
-                body: Box::new(right),
-            },
-            PIPE_GT => ExprKind::PipeCall {
-                value: left,
-                callee: Box::new(right),
-            },
+            PIPE_GT if bind_placeholder(&mut right) => ExprKind::PipeBind { value: left, body: Box::new(right) },
+            PIPE_GT => ExprKind::PipeCall { value: left, callee: Box::new(right) },
             AND_AND => ExprKind::And(left, Box::new(right)),
             OR_OR => ExprKind::Or(left, Box::new(right)),
             QUESTION_QUESTION => ExprKind::Coalesce(left, Box::new(right)),
@@ -147,11 +105,7 @@ impl Lowerer {
                 {
                     span.end = token_span(&token).end;
                 }
-                ExprKind::Binary {
-                    operator: binary_operator(kind),
-                    left,
-                    right: Box::new(right),
-                }
+                ExprKind::Binary { operator: binary_operator(kind), left, right: Box::new(right) }
             }
         };
         Expr { kind, span }
@@ -168,14 +122,12 @@ impl Lowerer {
             LIST_EXPR => ExprKind::List(self.arguments(node)),
             DICT_EXPR => ExprKind::Dict(self.entries(node)),
             STRUCT_EXPR => self.struct_literal(node),
-            CLOSURE_EXPR => {
-                ExprKind::Closure(self.anonymous(node, FunctionKind::Closure, |this| {
-                    (this.params(node), this.block(node))
-                }))
-            }
-            FN_EXPR => ExprKind::Closure(self.anonymous(node, FunctionKind::Closure, |this| {
-                (this.params(node), this.child_block(node))
-            })),
+            CLOSURE_EXPR => ExprKind::Closure(
+                self.anonymous(node, FunctionKind::Closure, |this| (this.params(node), this.block(node))),
+            ),
+            FN_EXPR => ExprKind::Closure(
+                self.anonymous(node, FunctionKind::Closure, |this| (this.params(node), this.child_block(node))),
+            ),
             UNARY_EXPR => return self.unary(node),
             RANGE_EXPR => return self.range(node),
             TERNARY_EXPR => self.ternary(node),
@@ -200,10 +152,7 @@ impl Lowerer {
             MUTEX_EXPR => ExprKind::Mutex(self.child_block(node)),
             _ => ExprKind::Nil,
         };
-        Expr {
-            kind,
-            span: span(node),
-        }
+        Expr { kind, span: span(node) }
     }
 
     fn literal(&mut self, node: &SyntaxNode) -> ExprKind {
@@ -215,17 +164,13 @@ impl Lowerer {
                 Number::Int(value) => ExprKind::Int(value),
                 Number::Float(value) => ExprKind::Float(value),
             },
-            DURATION => {
-                ExprKind::Duration(literal::duration_value(token.text()).unwrap_or_else(|| {
-                    self.compile_error(span(node), "duration literal is too large");
-                    0
-                }))
-            }
+            DURATION => ExprKind::Duration(literal::duration_value(token.text()).unwrap_or_else(|| {
+                self.compile_error(span(node), "duration literal is too large");
+                0
+            })),
             TRUE_KW => ExprKind::Bool(true),
             FALSE_KW => ExprKind::Bool(false),
-            STRING | TRIPLE_STRING | RAW_STRING => {
-                ExprKind::String(literal::string_value(token.text()).into())
-            }
+            STRING | TRIPLE_STRING | RAW_STRING => ExprKind::String(literal::string_value(token.text()).into()),
             _ => ExprKind::Nil,
         }
     }
@@ -237,10 +182,7 @@ impl Lowerer {
         let mut holes = holes.into_iter();
         for (text, span) in texts {
             if !text.is_empty() {
-                pieces.push(Expr {
-                    kind: ExprKind::String(text.into()),
-                    span,
-                });
+                pieces.push(Expr { kind: ExprKind::String(text.into()), span });
             }
             pieces.extend(holes.next());
         }
@@ -248,11 +190,7 @@ impl Lowerer {
     }
 
     /// The literal texts before, between and after the interpolations, and the interpolations.
-    fn string_parts(
-        &mut self,
-        node: &SyntaxNode,
-        triple: bool,
-    ) -> (Vec<(String, Span)>, Vec<Expr>) {
+    fn string_parts(&mut self, node: &SyntaxNode, triple: bool) -> (Vec<(String, Span)>, Vec<Expr>) {
         let mut raw: Vec<(String, Span)> = vec![(String::new(), span(node))];
         let mut holes = Vec::new();
         for part in node.children_with_tokens() {
@@ -267,9 +205,7 @@ impl Lowerer {
             }
         }
         if !triple {
-            let unescaped = raw
-                .into_iter()
-                .map(|(text, span)| (literal::unescape(&text), span));
+            let unescaped = raw.into_iter().map(|(text, span)| (literal::unescape(&text), span));
             return (unescaped.collect(), holes);
         }
         let mut pieces = Vec::new();
@@ -280,13 +216,7 @@ impl Lowerer {
             pieces.push(Piece::Text(text));
         }
         let texts = literal::dedent(&pieces);
-        (
-            texts
-                .into_iter()
-                .zip(raw.iter().map(|(_, span)| *span))
-                .collect(),
-            holes,
-        )
+        (texts.into_iter().zip(raw.iter().map(|(_, span)| *span)).collect(), holes)
     }
 
     fn call(&mut self, node: &SyntaxNode) -> Expr {
@@ -296,13 +226,7 @@ impl Lowerer {
         }
         let name = callee.map_or_else(|| (Arc::from(""), span(node)), |callee| name_of(&callee));
         let span = name.1;
-        Expr {
-            kind: ExprKind::Call {
-                name,
-                arguments: self.arguments_in(node),
-            },
-            span,
-        }
+        Expr { kind: ExprKind::Call { name, arguments: self.arguments_in(node) }, span }
     }
 
     fn arguments_in(&mut self, node: &SyntaxNode) -> Vec<Argument> {
@@ -311,44 +235,27 @@ impl Lowerer {
 
     fn arguments(&mut self, list: &SyntaxNode) -> Vec<Argument> {
         let argument = |it: SyntaxNode| match it.kind() {
-            SPREAD => Argument {
-                spread: true,
-                value: self.expr_in(&it),
-            },
-            _ => Argument {
-                spread: false,
-                value: self.expr(&it),
-            },
+            SPREAD => Argument { spread: true, value: self.expr_in(&it) },
+            _ => Argument { spread: false, value: self.expr(&it) },
         };
         ast::exprs(list).map(argument).collect()
     }
 
     fn entries(&mut self, node: &SyntaxNode) -> Vec<DictEntry> {
-        node.children()
-            .filter_map(|child| self.entry(&child))
-            .collect()
+        node.children().filter_map(|child| self.entry(&child)).collect()
     }
 
     fn entry(&mut self, node: &SyntaxNode) -> Option<DictEntry> {
         Some(match node.kind() {
             SPREAD => DictEntry::Spread(self.expr_in(node)),
-            DICT_COMPUTED => DictEntry::Computed {
-                key: self.nth_in(node, 0),
-                value: self.nth_in(node, 1),
-            },
+            DICT_COMPUTED => DictEntry::Computed { key: self.nth_in(node, 0), value: self.nth_in(node, 1) },
             DICT_FIELD => {
                 let key = node.first_token();
-                let string = key
-                    .as_ref()
-                    .filter(|token| matches!(token.kind(), STRING | TRIPLE_STRING));
+                let string = key.as_ref().filter(|token| matches!(token.kind(), STRING | TRIPLE_STRING));
                 let name = string.map(|token| literal::string_value(token.text()).into());
                 let key_span = key.as_ref().map_or_else(|| span(node), token_span);
                 let value = self.expr_in(node);
-                DictEntry::Field {
-                    key: name.unwrap_or_else(|| name_of(node).0),
-                    key_span,
-                    value,
-                }
+                DictEntry::Field { key: name.unwrap_or_else(|| name_of(node).0), key_span, value }
             }
             _ => return None,
         })
@@ -357,59 +264,31 @@ impl Lowerer {
     fn struct_literal(&mut self, node: &SyntaxNode) -> ExprKind {
         let name = ast::child(node, NAME_EXPR);
         let name = name.map_or_else(|| name_of(node), |name| name_of(&name));
-        ExprKind::StructLiteral {
-            name,
-            entries: self.entries(node),
-        }
+        ExprKind::StructLiteral { name, entries: self.entries(node) }
     }
 
     fn unary(&mut self, node: &SyntaxNode) -> Expr {
         let operand = Box::new(self.expr_in(node));
         let not = has(node, BANG);
-        let operator = if not {
-            UnaryOperator::Not
-        } else {
-            UnaryOperator::Negate
-        };
-        let place = node
-            .first_token()
-            .map_or_else(|| span(node), |token| token_span(&token));
-        Expr {
-            kind: ExprKind::Unary { operator, operand },
-            span: place,
-        }
+        let operator = if not { UnaryOperator::Not } else { UnaryOperator::Negate };
+        let place = node.first_token().map_or_else(|| span(node), |token| token_span(&token));
+        Expr { kind: ExprKind::Unary { operator, operand }, span: place }
     }
 
     fn range(&mut self, node: &SyntaxNode) -> Expr {
-        let (start, end) = (
-            Box::new(self.nth_in(node, 0)),
-            Box::new(self.nth_in(node, 1)),
-        );
+        let (start, end) = (Box::new(self.nth_in(node, 0)), Box::new(self.nth_in(node, 1)));
         let place = ast::token(node, TO_KW).map_or_else(|| span(node), |token| token_span(&token));
-        Expr {
-            kind: ExprKind::Range {
-                start,
-                end,
-                exclusive: has(node, EXCLUSIVE_KW),
-            },
-            span: place,
-        }
+        Expr { kind: ExprKind::Range { start, end, exclusive: has(node, EXCLUSIVE_KW) }, span: place }
     }
 
     fn ternary(&mut self, node: &SyntaxNode) -> ExprKind {
         let mut branch = |nth| {
             let value = self.nth_in(node, nth);
-            let place = ast::exprs(node)
-                .nth(nth)
-                .map_or_else(|| span(node), |branch| span(&branch));
+            let place = ast::exprs(node).nth(nth).map_or_else(|| span(node), |branch| span(&branch));
             value_block(value, place)
         };
         let (then, otherwise) = (branch(1), branch(2));
-        ExprKind::If {
-            condition: Box::new(self.nth_in(node, 0)),
-            then,
-            otherwise: Some(otherwise),
-        }
+        ExprKind::If { condition: Box::new(self.nth_in(node, 0)), then, otherwise: Some(otherwise) }
     }
 
     /// `else if` chains are built from their end, without recursion.
@@ -423,22 +302,13 @@ impl Lowerer {
         for link in &links {
             let condition = Box::new(self.expr_in(link));
             let mut blocks = ast::children(link, BLOCK);
-            let then = blocks
-                .next()
-                .map_or_else(Block::default, |block| self.block(&block));
+            let then = blocks.next().map_or_else(Block::default, |block| self.block(&block));
             otherwise = blocks.next().map(|block| self.block(&block));
             heads.push((condition, then, span(link)));
         }
         let mut result = nil(span(node));
         for (condition, then, span) in heads.into_iter().rev() {
-            result = Expr {
-                kind: ExprKind::If {
-                    condition,
-                    then,
-                    otherwise,
-                },
-                span,
-            };
+            result = Expr { kind: ExprKind::If { condition, then, otherwise }, span };
             otherwise = None;
             if span.start != links[0].text_range().start().into() {
                 otherwise = Some(value_block(std::mem::replace(&mut result, nil(span)), span));
@@ -455,30 +325,19 @@ impl Lowerer {
             body: self.child_block(&clause),
         });
         let finally = ast::child(node, FINALLY_CLAUSE).map(|clause| self.child_block(&clause));
-        ExprKind::Try {
-            body,
-            catch,
-            finally,
-        }
+        ExprKind::Try { body, catch, finally }
     }
 
     fn try_star(&mut self, node: &SyntaxNode) -> ExprKind {
         if !self.frame().function {
-            self.error(
-                Code::TRY_STAR_AT_TOP_LEVEL,
-                span(node),
-                TRY_STAR_MISUSE.to_owned(),
-            );
+            self.error(Code::TRY_STAR_AT_TOP_LEVEL, span(node), TRY_STAR_MISUSE.to_owned());
         }
         ExprKind::TryStar(Box::new(self.expr_in(node)))
     }
 }
 
 fn is_chain(node: &SyntaxNode) -> bool {
-    matches!(
-        node.kind(),
-        BINARY_EXPR | METHOD_CALL_EXPR | PROPERTY_EXPR | INDEX_EXPR | SLICE_EXPR | PROPAGATE_EXPR
-    )
+    matches!(node.kind(), BINARY_EXPR | METHOD_CALL_EXPR | PROPERTY_EXPR | INDEX_EXPR | SLICE_EXPR | PROPAGATE_EXPR)
 }
 
 /// The `if` after `else`, which is a direct child behind the first block.

@@ -14,15 +14,8 @@ impl Lowerer {
         let path = ast::token(node, STRING).or_else(|| ast::token(node, TRIPLE_STRING));
         let names = ast::child(node, IMPORT_NAMES);
         let import = Import {
-            path: path.map_or_else(
-                || Arc::from(""),
-                |token| literal::string_value(token.text()).into(),
-            ),
-            names: names.map(|list| {
-                ast::tokens(&list, IDENT)
-                    .map(|token| named(&token))
-                    .collect()
-            }),
+            path: path.map_or_else(|| Arc::from(""), |token| literal::string_value(token.text()).into()),
+            names: names.map(|list| ast::tokens(&list, IDENT).map(|token| named(&token)).collect()),
             public: has(node, PUB_KW),
             span: span(node),
         };
@@ -46,21 +39,12 @@ impl Lowerer {
 
     /// `fn`, `gen fn`, method or `tool`.
     pub(super) fn declared(&mut self, node: &SyntaxNode) -> Rc<Function> {
-        let kind = if node.kind() == TOOL_DECL {
-            FunctionKind::Closure
-        } else {
-            FunctionKind::Declared
-        };
+        let kind = if node.kind() == TOOL_DECL { FunctionKind::Closure } else { FunctionKind::Declared };
         let stream = has(node, GEN_KW);
-        let ((params, body), frame) =
-            self.in_function(stream, |this| (this.params(node), this.child_block(node)));
+        let ((params, body), frame) = self.in_function(stream, |this| (this.params(node), this.child_block(node)));
         let type_params = ast::child(node, TYPE_PARAMS);
-        let type_params = type_params
-            .iter()
-            .flat_map(|list| ast::children(list, TYPE_PARAM));
-        let Frame {
-            assigned, yields, ..
-        } = frame;
+        let type_params = type_params.iter().flat_map(|list| ast::children(list, TYPE_PARAM));
+        let Frame { assigned, yields, .. } = frame;
         Rc::new(Function {
             name: Some(name_of(node)),
             kind,
@@ -105,9 +89,7 @@ impl Lowerer {
         let Some(list) = ast::child(node, PARAM_LIST) else {
             return Vec::new();
         };
-        ast::children(&list, PARAM)
-            .map(|param| self.param(&param))
-            .collect()
+        ast::children(&list, PARAM).map(|param| self.param(&param)).collect()
     }
 
     fn param(&mut self, node: &SyntaxNode) -> Param {
@@ -132,69 +114,40 @@ impl Lowerer {
             optional: has(&field, QUESTION),
             annotation: ast::type_(&field).map(|node| self.type_(&node)),
         });
-        StructDeclaration {
-            fields: fields.collect(),
-            name: name_of(node),
-            public: has(node, PUB_KW),
-        }
+        StructDeclaration { fields: fields.collect(), name: name_of(node), public: has(node, PUB_KW) }
     }
 
     pub(super) fn enum_(&mut self, node: &SyntaxNode) -> EnumDeclaration {
         let variants = ast::children(node, ENUM_VARIANT);
-        let variants = variants
-            .map(|variant| (name_of(&variant).0, self.params(&variant)))
-            .collect();
-        EnumDeclaration {
-            name: name_of(node),
-            variants,
-            public: has(node, PUB_KW),
-        }
+        let variants = variants.map(|variant| (name_of(&variant).0, self.params(&variant))).collect();
+        EnumDeclaration { name: name_of(node), variants, public: has(node, PUB_KW) }
     }
 
     pub(super) fn impl_(&mut self, node: &SyntaxNode) -> ImplDeclaration {
-        let methods = ast::children(node, FN_DECL)
-            .map(|method| self.declared(&method))
-            .collect();
-        ImplDeclaration {
-            name: name_of(node),
-            methods,
-        }
+        let methods = ast::children(node, FN_DECL).map(|method| self.declared(&method)).collect();
+        ImplDeclaration { name: name_of(node), methods }
     }
 
     pub(super) fn interface(&mut self, node: &SyntaxNode) -> InterfaceDeclaration {
-        let methods = ast::children(node, INTERFACE_METHOD)
-            .map(|method| name_of(&method).0)
-            .collect();
-        InterfaceDeclaration {
-            name: name_of(node),
-            methods,
-        }
+        let methods = ast::children(node, INTERFACE_METHOD).map(|method| name_of(&method).0).collect();
+        InterfaceDeclaration { name: name_of(node), methods }
     }
 
     pub(super) fn type_alias(&mut self, node: &SyntaxNode) -> StatementKind {
-        StatementKind::TypeAlias {
-            name: name_of(node),
-            definition: self.type_in(node),
-        }
+        StatementKind::TypeAlias { name: name_of(node), definition: self.type_in(node) }
     }
 }
 
 pub(super) fn inert(node: &SyntaxNode, what: &'static str) -> StatementKind {
-    let string =
-        || ast::token(node, STRING).map(|token| literal::string_value(token.text()).into());
+    let string = || ast::token(node, STRING).map(|token| literal::string_value(token.text()).into());
     let name = ast::token(node, IDENT).map(|token| named(&token).0);
-    StatementKind::Inert {
-        what,
-        name: name.or_else(string).unwrap_or_default(),
-    }
+    StatementKind::Inert { what, name: name.or_else(string).unwrap_or_default() }
 }
 
 fn attributes(node: &SyntaxNode) -> Vec<Attribute> {
     let attribute = |it: SyntaxNode| Attribute {
         name: name_of(&it).0,
-        arguments: ast::children(&it, ATTRIBUTE_ARG)
-            .map(|argument| argument.text().to_string())
-            .collect(),
+        arguments: ast::children(&it, ATTRIBUTE_ARG).map(|argument| argument.text().to_string()).collect(),
         span: span(&it),
     };
     ast::children(node, ATTRIBUTE).map(attribute).collect()

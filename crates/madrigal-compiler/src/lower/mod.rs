@@ -75,11 +75,7 @@ impl Lowerer {
 
     /// Runs `body` inside a new function and returns what was learned of it.
     fn in_function<T>(&mut self, stream: bool, body: impl FnOnce(&mut Self) -> T) -> (T, Frame) {
-        self.frames.push(Frame {
-            stream,
-            function: true,
-            ..Frame::default()
-        });
+        self.frames.push(Frame { stream, function: true, ..Frame::default() });
         let result = body(self);
         let frame = self.frames.pop().unwrap_or_default();
         (result, frame)
@@ -88,23 +84,13 @@ impl Lowerer {
     /// `Compile error at line L: MESSAGE`
     fn compile_error(&mut self, span: Span, message: &str) {
         let root = &self.root;
-        let source = self
-            .source
-            .get_or_insert_with(|| SourceFile::new("", root.text().to_string()));
+        let source = self.source.get_or_insert_with(|| SourceFile::new("", root.text().to_string()));
         let line = source.line_of(span.start);
-        self.error(
-            Code::COMPILE,
-            span,
-            format!("Compile error at line {line}: {message}"),
-        );
+        self.error(Code::COMPILE, span, format!("Compile error at line {line}: {message}"));
     }
 
     fn error(&mut self, code: Code, span: Span, message: String) {
-        let diagnostic = Diagnostic::error(
-            code,
-            madrigal_syntax::Span::new(span.start, span.end),
-            message,
-        );
+        let diagnostic = Diagnostic::error(code, madrigal_syntax::Span::new(span.start, span.end), message);
         if self.diagnostics.len() < DIAGNOSTICS_MAX && !self.diagnostics.contains(&diagnostic) {
             self.diagnostics.push(diagnostic);
         }
@@ -115,26 +101,17 @@ impl Lowerer {
         let mut statements = Vec::new();
         for child in node.children() {
             if let Some(kind) = self.statement(&child) {
-                statements.push(Statement {
-                    kind,
-                    span: span(&child),
-                });
+                statements.push(Statement { kind, span: span(&child) });
             }
         }
-        Block {
-            statements,
-            span: span(node),
-        }
+        Block { statements, span: span(node) }
     }
 
     /// The first block among the children of `node`.
     fn child_block(&mut self, node: &SyntaxNode) -> Block {
         match ast::child(node, BLOCK) {
             Some(block) => self.block(&block),
-            None => Block {
-                statements: Vec::new(),
-                span: span(node),
-            },
+            None => Block { statements: Vec::new(), span: span(node) },
         }
     }
 
@@ -156,10 +133,7 @@ fn token_span(token: &SyntaxToken) -> Span {
 }
 
 fn range(span: madrigal_syntax::Span) -> Span {
-    Span {
-        start: span.start,
-        end: span.end,
-    }
+    Span { start: span.start, end: span.end }
 }
 
 fn text(token: &SyntaxToken) -> Name {
@@ -180,19 +154,10 @@ fn has(node: &SyntaxNode, kind: SyntaxKind) -> bool {
 }
 
 fn nil(span: Span) -> Expr {
-    Expr {
-        kind: ExprKind::Nil,
-        span,
-    }
+    Expr { kind: ExprKind::Nil, span }
 }
 
 /// A block whose only statement is `value`.
 fn value_block(value: Expr, span: Span) -> Block {
-    Block {
-        statements: vec![Statement {
-            kind: StatementKind::Expr(value),
-            span,
-        }],
-        span,
-    }
+    Block { statements: vec![Statement { kind: StatementKind::Expr(value), span }], span }
 }

@@ -17,16 +17,10 @@ impl Lowerer {
             ASSIGN_STMT => self.assign(node),
             LET_STMT => self.let_(node),
             FOR_STMT => self.for_(node),
-            WHILE_STMT => StatementKind::While {
-                condition: self.expr_in(node),
-                body: self.loop_block(node),
-            },
+            WHILE_STMT => StatementKind::While { condition: self.expr_in(node), body: self.loop_block(node) },
             RETURN_STMT => StatementKind::Return(self.opt_expr_in(node)),
             THROW_STMT => StatementKind::Throw(self.expr_in(node)),
-            GUARD_STMT => StatementKind::Guard {
-                condition: self.expr_in(node),
-                otherwise: self.child_block(node),
-            },
+            GUARD_STMT => StatementKind::Guard { condition: self.expr_in(node), otherwise: self.child_block(node) },
             REQUIRE_STMT => self.require(node),
             YIELD_STMT => self.yield_(node),
             EMIT_STMT => self.emit(node),
@@ -41,9 +35,7 @@ impl Lowerer {
             TYPE_ALIAS => self.type_alias(node),
             SKILL_DECL => inert(node, "skill"),
             EVAL_PACK_DECL => inert(node, "eval_pack"),
-            OVERRIDE_DECL => StatementKind::Override {
-                name: name_of(node).0,
-            },
+            OVERRIDE_DECL => StatementKind::Override { name: name_of(node).0 },
             IMPORT => {
                 self.import(node);
                 return None;
@@ -75,13 +67,8 @@ impl Lowerer {
 
     fn require(&mut self, node: &SyntaxNode) -> StatementKind {
         let mut parts = ast::exprs(node);
-        let condition = parts
-            .next()
-            .map_or_else(|| nil(span(node)), |part| self.expr(&part));
-        StatementKind::Require {
-            condition,
-            message: parts.next().map(|part| self.expr(&part)),
-        }
+        let condition = parts.next().map_or_else(|| nil(span(node)), |part| self.expr(&part));
+        StatementKind::Require { condition, message: parts.next().map(|part| self.expr(&part)) }
     }
 
     fn yield_(&mut self, node: &SyntaxNode) -> StatementKind {
@@ -122,14 +109,8 @@ impl Lowerer {
             Some(place) => self.place(&place),
             None => empty_place(span(node)),
         };
-        let value = parts
-            .next()
-            .map_or_else(|| nil(span(node)), |part| self.expr(&part));
-        StatementKind::Assign {
-            place,
-            operator: assignment_operator(node),
-            value,
-        }
+        let value = parts.next().map_or_else(|| nil(span(node)), |part| self.expr(&part));
+        StatementKind::Assign { place, operator: assignment_operator(node), value }
     }
 
     fn place(&mut self, node: &SyntaxNode) -> Place {
@@ -146,10 +127,7 @@ impl Lowerer {
         for step in chain.iter().rev() {
             steps.push(self.place_step(step));
         }
-        let mut place = Place {
-            steps,
-            ..empty_place(span(node))
-        };
+        let mut place = Place { steps, ..empty_place(span(node)) };
         if root.kind() == NAME_EXPR {
             place.root = name_of(&root);
             let name = place.root.0.clone();
@@ -166,8 +144,7 @@ impl Lowerer {
 
     fn place_step(&mut self, node: &SyntaxNode) -> PlaceStep {
         if node.kind() == PROPERTY_EXPR {
-            let (name, span) =
-                ast::token(node, IDENT).map_or_else(|| name_of(node), |token| named(&token));
+            let (name, span) = ast::token(node, IDENT).map_or_else(|| name_of(node), |token| named(&token));
             return PlaceStep::Property(name, span);
         }
         let index = ast::exprs(node).nth(1);
@@ -176,12 +153,7 @@ impl Lowerer {
 }
 
 fn empty_place(span: Span) -> Place {
-    Place {
-        root: (Arc::from(""), span),
-        steps: Vec::new(),
-        span,
-        computed_root: None,
-    }
+    Place { root: (Arc::from(""), span), steps: Vec::new(), span, computed_root: None }
 }
 
 fn assignment_operator(node: &SyntaxNode) -> Option<BinaryOperator> {

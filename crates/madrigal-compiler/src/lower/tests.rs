@@ -12,22 +12,16 @@ fn check(source: &str, expected: &str) {
     assert_eq!(parsed.diagnostics, [], "{source}");
     let (module, diagnostics) = lower(&parsed);
     assert_eq!(diagnostics, [], "{source}");
-    let found = module
-        .body
-        .statements
-        .last()
-        .map_or_else(String::new, |it| statement(&it.kind));
+    let found = module.body.statements.last().map_or_else(String::new, |it| statement(&it.kind));
     assert_eq!(found, expected, "{source}");
 }
 
 fn statement(kind: &StatementKind) -> String {
     match kind {
         StatementKind::Expr(value) | StatementKind::Let { value, .. } => expr(value),
-        StatementKind::Assign {
-            place,
-            operator,
-            value,
-        } => format!("{} {operator:?} {}", place_text(place), expr(value)),
+        StatementKind::Assign { place, operator, value } => {
+            format!("{} {operator:?} {}", place_text(place), expr(value))
+        }
         other => format!("{other:?}"),
     }
 }
@@ -37,19 +31,13 @@ fn place_text(place: &Place) -> String {
         PlaceStep::Property(name, _) => format!(".{name}"),
         PlaceStep::Index(index) => format!("[{}]", expr(index)),
     });
-    let root = place.computed_root.as_ref().map_or_else(
-        || place.root.0.to_string(),
-        |root| format!("<{}>", expr(root)),
-    );
+    let root =
+        place.computed_root.as_ref().map_or_else(|| place.root.0.to_string(), |root| format!("<{}>", expr(root)));
     format!("{root}{}", steps.collect::<String>())
 }
 
 fn block(block: &Block) -> String {
-    let statements: Vec<_> = block
-        .statements
-        .iter()
-        .map(|it| statement(&it.kind))
-        .collect();
+    let statements: Vec<_> = block.statements.iter().map(|it| statement(&it.kind)).collect();
     format!("{{{}}}", statements.join("; "))
 }
 
@@ -74,25 +62,12 @@ fn match_pattern(pattern: &MatchPattern) -> String {
     match pattern {
         MatchPattern::Any => "_".to_owned(),
         MatchPattern::Bind(name, _) => format!("${name}"),
-        MatchPattern::Variant {
-            enum_name,
-            variant,
-            fields,
-            otherwise,
-        } => {
-            format!(
-                "variant {}.{variant}({}) or {}",
-                enum_name.0,
-                items(fields),
-                expr(otherwise)
-            )
+        MatchPattern::Variant { enum_name, variant, fields, otherwise } => {
+            format!("variant {}.{variant}({}) or {}", enum_name.0, items(fields), expr(otherwise))
         }
         MatchPattern::Dict(entries) => {
             let text = |(key, value): &(Name, MatchItem)| format!("{key}: {}", item(value));
-            format!(
-                "{{{}}}",
-                entries.iter().map(text).collect::<Vec<_>>().join(", ")
-            )
+            format!("{{{}}}", entries.iter().map(text).collect::<Vec<_>>().join(", "))
         }
         MatchPattern::List(list) => format!("[{}]", items(list)),
         MatchPattern::Alternatives(list) => list.iter().map(expr).collect::<Vec<_>>().join(" | "),
@@ -108,97 +83,37 @@ fn expr(value: &Expr) -> String {
         ExprKind::Float(it) => format!("{it:?}"),
         ExprKind::Duration(it) => format!("{it}ms"),
         ExprKind::String(it) => format!("{it:?}"),
-        ExprKind::Interpolation(parts) => format!(
-            "cat({})",
-            parts.iter().map(expr).collect::<Vec<_>>().join(", ")
-        ),
+        ExprKind::Interpolation(parts) => format!("cat({})", parts.iter().map(expr).collect::<Vec<_>>().join(", ")),
         ExprKind::Name(it) => it.to_string(),
         ExprKind::Placeholder => "<>".to_owned(),
         ExprKind::List(list) => format!("[{}]", arguments(list)),
         ExprKind::Unary { operator, operand } => format!("{operator:?}({})", expr(operand)),
-        ExprKind::Binary {
-            operator,
-            left,
-            right,
-        } => format!("{operator:?}({}, {})", expr(left), expr(right)),
+        ExprKind::Binary { operator, left, right } => format!("{operator:?}({}, {})", expr(left), expr(right)),
         ExprKind::Coalesce(left, right) => format!("Coalesce({}, {})", expr(left), expr(right)),
-        ExprKind::Range {
-            start,
-            end,
-            exclusive,
-        } => format!("range({}, {}, {exclusive})", expr(start), expr(end)),
+        ExprKind::Range { start, end, exclusive } => format!("range({}, {}, {exclusive})", expr(start), expr(end)),
         ExprKind::PipeCall { value, callee } => format!("({} |> {})", expr(value), expr(callee)),
         ExprKind::PipeBind { value, body } => format!("({} as <> in {})", expr(value), expr(body)),
-        ExprKind::Call {
-            name,
-            arguments: list,
-        } => format!("{}({})", name.0, arguments(list)),
-        ExprKind::MethodCall {
-            receiver,
-            name,
-            arguments: list,
-            optional,
-        } => {
-            format!(
-                "{}{}{}({})",
-                expr(receiver),
-                if *optional { "?." } else { "." },
-                name.0,
-                arguments(list)
-            )
+        ExprKind::Call { name, arguments: list } => format!("{}({})", name.0, arguments(list)),
+        ExprKind::MethodCall { receiver, name, arguments: list, optional } => {
+            format!("{}{}{}({})", expr(receiver), if *optional { "?." } else { "." }, name.0, arguments(list))
         }
-        ExprKind::Property {
-            object,
-            name,
-            optional,
-        } => {
-            format!(
-                "{}{}{}",
-                expr(object),
-                if *optional { "?." } else { "." },
-                name.0
-            )
+        ExprKind::Property { object, name, optional } => {
+            format!("{}{}{}", expr(object), if *optional { "?." } else { "." }, name.0)
         }
-        ExprKind::Index {
-            object,
-            index,
-            optional,
-        } => {
-            format!(
-                "{}{}[{}]",
-                expr(object),
-                if *optional { "?" } else { "" },
-                expr(index)
-            )
+        ExprKind::Index { object, index, optional } => {
+            format!("{}{}[{}]", expr(object), if *optional { "?" } else { "" }, expr(index))
         }
         ExprKind::Propagate(operand) => format!("{}?", expr(operand)),
-        ExprKind::If {
-            condition,
-            then,
-            otherwise,
-        } => {
-            let otherwise = otherwise
-                .as_ref()
-                .map_or_else(String::new, |it| format!(" else {}", block(it)));
+        ExprKind::If { condition, then, otherwise } => {
+            let otherwise = otherwise.as_ref().map_or_else(String::new, |it| format!(" else {}", block(it)));
             format!("if {} {}{otherwise}", expr(condition), block(then))
         }
         ExprKind::Match { subject, arms } => {
             let arm = |arm: &MatchArm| {
-                let guard = arm
-                    .guard
-                    .as_ref()
-                    .map_or_else(String::new, |it| format!(" if {}", expr(it)));
-                format!(
-                    "{}{guard} -> {}",
-                    match_pattern(&arm.pattern),
-                    block(&arm.body)
-                )
+                let guard = arm.guard.as_ref().map_or_else(String::new, |it| format!(" if {}", expr(it)));
+                format!("{}{guard} -> {}", match_pattern(&arm.pattern), block(&arm.body))
             };
-            format!(
-                "match {} {}",
-                expr(subject),
-                arms.iter().map(arm).collect::<Vec<_>>().join("; ")
-            )
+            format!("match {} {}", expr(subject), arms.iter().map(arm).collect::<Vec<_>>().join("; "))
         }
         other => format!("{other:?}"),
     }
@@ -232,19 +147,13 @@ fn literals() {
     check("9223372036854775808", "9.223372036854776e18");
     check("let d = 2m", "120000ms");
     check(r#""a\n${x}b\${""#, r#"cat("a\n", x, "b${")"#);
-    check(
-        "\"\"\"\n  a\n    ${x}\n\n  b\n  \"\"\"",
-        r#"cat("a\n  ", x, "\n\nb")"#,
-    );
+    check("\"\"\"\n  a\n    ${x}\n\n  b\n  \"\"\"", r#"cat("a\n  ", x, "\n\nb")"#);
     check("\"n=${d[\"k\"]}\"", "cat(\"n=\", d[\"k\"])");
 }
 
 #[test]
 fn pipes_bind_placeholders() {
-    check(
-        "\"a-b\" |> split(_, \"-\") |> _[1]",
-        "((\"a-b\" as <> in split(<>, \"-\")) as <> in <>[1])",
-    );
+    check("\"a-b\" |> split(_, \"-\") |> _[1]", "((\"a-b\" as <> in split(<>, \"-\")) as <> in <>[1])");
     check("x |> f", "(x |> f)");
     check("x |> g(_?.a)", "(x |> g(_?.a))");
     check("x |> _.m(1) + _", "(x as <> in Add(<>.m(1), <>))");
@@ -273,10 +182,7 @@ fn places() {
 
 #[test]
 fn else_if_chains_nest() {
-    check(
-        "if a { 1 } else if b { 2 } else if c { 3 } else { 4 }",
-        "if a {1} else {if b {2} else {if c {3} else {4}}}",
-    );
+    check("if a { 1 } else if b { 2 } else if c { 3 } else { 4 }", "if a {1} else {if b {2} else {if c {3} else {4}}}");
     check("if a { 1 } else if b { 2 }", "if a {1} else {if b {2}}");
 }
 
@@ -292,95 +198,47 @@ fn function(source: &str) -> std::rc::Rc<Function> {
 
 #[test]
 fn functions_know_what_they_assign_and_whether_they_yield() {
-    let found =
-        function("fn f() { x = 1\n x += 2\n y.z = 3\n let g = { -> w = 1 }\n spawn { v = 2 } }");
-    assert_eq!(
-        found
-            .assigned
-            .iter()
-            .map(|name| &**name)
-            .collect::<Vec<_>>(),
-        ["x", "y"]
-    );
+    let found = function("fn f() { x = 1\n x += 2\n y.z = 3\n let g = { -> w = 1 }\n spawn { v = 2 } }");
+    assert_eq!(found.assigned.iter().map(|name| &**name).collect::<Vec<_>>(), ["x", "y"]);
     assert!(!found.yields);
     assert!(function("fn f() { if a { yield 1 } }").yields);
     assert!(!function("fn f() { let g = { -> yield 1 } }").yields);
-    assert_eq!(
-        function("tool t(a: int) { description \"x\"\n a }").kind,
-        FunctionKind::Closure
-    );
+    assert_eq!(function("tool t(a: int) { description \"x\"\n a }").kind, FunctionKind::Closure);
     assert!(function("gen fn f() { emit 1 }").stream);
 }
 
 #[test]
 fn modules_collect_imports_and_pipelines() {
-    let (module, _) = lower(&parse(
-        "import \"a\"\npub import { b, c } from \"d\"\n@test\npipeline p(x) extends q { 1 }\nlet y = 2",
-    ));
+    let (module, _) =
+        lower(&parse("import \"a\"\npub import { b, c } from \"d\"\n@test\npipeline p(x) extends q { 1 }\nlet y = 2"));
     assert_eq!(module.imports.len(), 2);
     assert_eq!(module.imports[1].names.as_ref().map(Vec::len), Some(2));
     assert!(module.imports[1].public);
     assert_eq!(module.pipelines[0].attributes.len(), 1);
-    assert_eq!(
-        module.pipelines[0]
-            .extends
-            .as_ref()
-            .map(|it| it.0.to_string()),
-        Some("q".to_owned())
-    );
+    assert_eq!(module.pipelines[0].extends.as_ref().map(|it| it.0.to_string()), Some("q".to_owned()));
     assert_eq!(module.body.statements.len(), 1);
 }
 
 const COMPILE_ERRORS: &[(&str, &str)] = &[
-    (
-        "let x = 1\nbreak",
-        "M0018 Compile error at line 2: break outside of loop",
-    ),
-    (
-        "continue",
-        "M0018 Compile error at line 1: continue outside of loop",
-    ),
-    (
-        "while a { let f = { -> break } }",
-        "M0018 Compile error at line 1: break outside of loop",
-    ),
+    ("let x = 1\nbreak", "M0018 Compile error at line 2: break outside of loop"),
+    ("continue", "M0018 Compile error at line 1: continue outside of loop"),
+    ("while a { let f = { -> break } }", "M0018 Compile error at line 1: break outside of loop"),
     ("for x in y { if x { break } else { continue } }", ""),
-    (
-        "for x in y { spawn { break } }",
-        "M0018 Compile error at line 1: break outside of loop",
-    ),
+    ("for x in y { spawn { break } }", "M0018 Compile error at line 1: break outside of loop"),
     (
         "let x = ...y",
         "M0018 Compile error at line 1: spread (...) can only be used inside list literals, dict literals, or function call arguments",
     ),
-    (
-        "let x = a | b",
-        "M0018 Compile error at line 1: or-pattern (|) can only appear as a match arm pattern",
-    ),
-    (
-        "let x = 9999999999999w",
-        "M0018 Compile error at line 1: duration literal is too large",
-    ),
+    ("let x = a | b", "M0018 Compile error at line 1: or-pattern (|) can only appear as a match arm pattern"),
+    ("let x = 9999999999999w", "M0018 Compile error at line 1: duration literal is too large"),
     (
         "let x = try* f()",
         "M0402 try* requires an enclosing function (fn, tool, or pipeline) so the rethrow has a target",
     ),
-    (
-        "fn f() { return try* g() }\npipeline p() { try* g() }\nlet h = { -> try* g() }",
-        "",
-    ),
-    (
-        "gen fn f() { yield 1 }",
-        "M0501 `yield` is not a stream emit; use `emit` inside `gen fn`",
-    ),
-    (
-        "fn f() { emit 1 }",
-        "M0502 `emit` can only be used inside a `gen fn`",
-    ),
-    (
-        "gen fn f() { let g = { -> emit 1 } }",
-        "M0502 `emit` can only be used inside a `gen fn`",
-    ),
+    ("fn f() { return try* g() }\npipeline p() { try* g() }\nlet h = { -> try* g() }", ""),
+    ("gen fn f() { yield 1 }", "M0501 `yield` is not a stream emit; use `emit` inside `gen fn`"),
+    ("fn f() { emit 1 }", "M0502 `emit` can only be used inside a `gen fn`"),
+    ("gen fn f() { let g = { -> emit 1 } }", "M0502 `emit` can only be used inside a `gen fn`"),
 ];
 
 #[test]
@@ -389,9 +247,7 @@ fn compile_errors() {
         let parsed = parse(source);
         assert_eq!(parsed.diagnostics, [], "{source}");
         let (_, diagnostics) = lower(&parsed);
-        let found = diagnostics
-            .first()
-            .map_or_else(String::new, |it| format!("{} {}", it.code, it.message));
+        let found = diagnostics.first().map_or_else(String::new, |it| format!("{} {}", it.code, it.message));
         assert_eq!(found, *expected, "{source}");
     }
 }
@@ -400,9 +256,7 @@ fn compile_errors() {
 fn spans_point_at_the_operator_or_name() {
     let at = |source: &str| {
         let (module, _) = lower(&parse(source));
-        let StatementKind::Expr(value) = &module.body.statements[0].kind else {
-            panic!("an expression: {source}")
-        };
+        let StatementKind::Expr(value) = &module.body.statements[0].kind else { panic!("an expression: {source}") };
         source[value.span.start as usize..value.span.end as usize].to_owned()
     };
     assert_eq!(at("a + b"), "+");
@@ -432,10 +286,7 @@ fn deep_programs_lower_on_a_small_stack() {
             drop(lower(&parse(&source)));
         }
     };
-    let thread = std::thread::Builder::new()
-        .stack_size(2 << 20)
-        .spawn(work)
-        .expect("a thread starts");
+    let thread = std::thread::Builder::new().stack_size(2 << 20).spawn(work).expect("a thread starts");
     thread.join().expect("no panic");
 }
 

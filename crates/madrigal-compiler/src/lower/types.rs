@@ -18,11 +18,7 @@ impl Lowerer {
         match node.kind() {
             NAMED_TYPE => self.named_type(node),
             LIST_TYPE => Type::Named(Arc::from("list"), vec![self.type_in(node)]),
-            SHAPE_TYPE => Type::Shape(
-                ast::children(node, SHAPE_FIELD)
-                    .map(|field| self.shape_field(&field))
-                    .collect(),
-            ),
+            SHAPE_TYPE => Type::Shape(ast::children(node, SHAPE_FIELD).map(|field| self.shape_field(&field)).collect()),
             FN_TYPE => self.fn_type(node),
             UNION_TYPE => Type::Union(self.types(node)),
             _ => literal_type(node),
@@ -51,8 +47,7 @@ impl Lowerer {
 
     fn fn_type(&mut self, node: &SyntaxNode) -> Type {
         let arrow = ast::token(node, ARROW).map(|token| token.text_range().start());
-        let is_result =
-            |child: &SyntaxNode| arrow.is_some_and(|at| child.text_range().start() > at);
+        let is_result = |child: &SyntaxNode| arrow.is_some_and(|at| child.text_range().start() > at);
         let (mut params, mut result) = (Vec::new(), named("nil"));
         for child in node.children().filter(|child| child.kind().is_type()) {
             if is_result(&child) {
@@ -73,18 +68,9 @@ fn literal_type(node: &SyntaxNode) -> Type {
     if let Some(token) = ast::token(node, INT) {
         let sign = if has(node, MINUS) { "-" } else { "" };
         let value = format!("{sign}{}", token.text()).parse();
-        return Type::IntLiteral(value.unwrap_or(if sign.is_empty() {
-            i64::MAX
-        } else {
-            i64::MIN
-        }));
+        return Type::IntLiteral(value.unwrap_or(if sign.is_empty() { i64::MAX } else { i64::MIN }));
     }
     let tokens = node.children_with_tokens().filter_map(|it| it.into_token());
-    let token = tokens
-        .filter(|token| matches!(token.kind(), STRING | RAW_STRING | TRIPLE_STRING))
-        .last();
-    Type::StringLiteral(token.map_or_else(
-        || Arc::from(""),
-        |token| literal::string_value(token.text()).into(),
-    ))
+    let token = tokens.filter(|token| matches!(token.kind(), STRING | RAW_STRING | TRIPLE_STRING)).last();
+    Type::StringLiteral(token.map_or_else(|| Arc::from(""), |token| literal::string_value(token.text()).into()))
 }

@@ -51,35 +51,15 @@ impl Timers {
     }
 
     /// The key, and whether the new timer is now the first one due.
-    pub(super) fn insert(
-        &mut self,
-        deadline_ns: u64,
-        after_all_others: bool,
-        action: Action,
-    ) -> (TimerKey, bool) {
-        let is_first = self
-            .heap
-            .peek()
-            .is_none_or(|Reverse(first)| deadline_ns < first.deadline_ns);
+    pub(super) fn insert(&mut self, deadline_ns: u64, after_all_others: bool, action: Action) -> (TimerKey, bool) {
+        let is_first = self.heap.peek().is_none_or(|Reverse(first)| deadline_ns < first.deadline_ns);
         let slot = self.take_slot(action);
         let generation = self.slots[slot as usize].generation;
         self.sequence += 1;
         let sequence = self.sequence | if after_all_others { 1 << 63 } else { 0 };
-        self.heap.push(Reverse(Entry {
-            deadline_ns,
-            sequence,
-            slot,
-            generation,
-        }));
+        self.heap.push(Reverse(Entry { deadline_ns, sequence, slot, generation }));
         self.armed += 1;
-        (
-            TimerKey {
-                slot,
-                generation,
-                after_all_others,
-            },
-            is_first,
-        )
+        (TimerKey { slot, generation, after_all_others }, is_first)
     }
 
     fn take_slot(&mut self, action: Action) -> u32 {
@@ -89,26 +69,18 @@ impl Timers {
                 slot
             }
             None => {
-                self.slots.push(Slot {
-                    generation: 0,
-                    action: Some(action),
-                });
+                self.slots.push(Slot { generation: 0, action: Some(action) });
                 u32::try_from(self.slots.len() - 1).expect("fewer than 2^32 timers")
             }
         }
     }
 
     pub(super) fn contains(&self, key: TimerKey) -> bool {
-        self.slots
-            .get(key.slot as usize)
-            .is_some_and(|slot| slot.generation == key.generation && slot.action.is_some())
+        self.slots.get(key.slot as usize).is_some_and(|slot| slot.generation == key.generation && slot.action.is_some())
     }
 
     pub(super) fn waker_mut(&mut self, key: TimerKey) -> Option<&mut Waker> {
-        let slot = self
-            .slots
-            .get_mut(key.slot as usize)
-            .filter(|slot| slot.generation == key.generation)?;
+        let slot = self.slots.get_mut(key.slot as usize).filter(|slot| slot.generation == key.generation)?;
         match &mut slot.action {
             Some(Action::Wake(waker)) => Some(waker),
             Some(Action::Call(_)) | None => None,
@@ -119,8 +91,7 @@ impl Timers {
         let action = self.release(key.slot, key.generation)?;
         if self.heap.len() > 64 && self.heap.len() > 2 * self.armed {
             let slots = &self.slots;
-            self.heap
-                .retain(|Reverse(entry)| slots[entry.slot as usize].generation == entry.generation);
+            self.heap.retain(|Reverse(entry)| slots[entry.slot as usize].generation == entry.generation);
             self.heap.shrink_to(2 * self.heap.len());
         }
         Some(action)
@@ -164,14 +135,7 @@ impl Timers {
             }
             self.heap.pop();
             if let Some(action) = self.release(first.slot, first.generation) {
-                due.push((
-                    TimerKey {
-                        slot: first.slot,
-                        generation: first.generation,
-                        after_all_others,
-                    },
-                    action,
-                ));
+                due.push((TimerKey { slot: first.slot, generation: first.generation, after_all_others }, action));
             }
             if after_all_others {
                 break;

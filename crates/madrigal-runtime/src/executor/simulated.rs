@@ -63,16 +63,8 @@ impl Simulated {
     }
 
     pub(super) fn spawn_all(self: &Arc<Self>, tasks: &mut Vec<Arc<AnyTask>>) {
-        let job = |task| Job {
-            task: Mutex::new(Some(task)),
-            queued: AtomicBool::new(true),
-            executor: self.clone(),
-        };
-        self.make_ready(|ready| {
-            ready
-                .fresh
-                .extend(tasks.drain(..).map(|task| Arc::new(job(task))))
-        });
+        let job = |task| Job { task: Mutex::new(Some(task)), queued: AtomicBool::new(true), executor: self.clone() };
+        self.make_ready(|ready| ready.fresh.extend(tasks.drain(..).map(|task| Arc::new(job(task)))));
     }
 
     fn make_ready(&self, push: impl FnOnce(&mut Ready)) {
@@ -92,20 +84,10 @@ impl Simulated {
 
     pub(super) fn io(&self) -> Handle {
         let start = || {
-            let runtime = Builder::new_multi_thread()
-                .worker_threads(1)
-                .thread_name("madrigal-io")
-                .enable_all()
-                .build();
+            let runtime = Builder::new_multi_thread().worker_threads(1).thread_name("madrigal-io").enable_all().build();
             Io(Some(runtime.expect("the system can start the I/O thread")))
         };
-        self.io
-            .get_or_init(start)
-            .0
-            .as_ref()
-            .expect("present until dropped")
-            .handle()
-            .clone()
+        self.io.get_or_init(start).0.as_ref().expect("present until dropped").handle().clone()
     }
 
     pub(super) fn run_until_stalled(
@@ -145,16 +127,8 @@ impl Simulated {
             return None;
         }
         ready.sleeping = false;
-        let choice = if choices == 1 {
-            0
-        } else {
-            (random.next() % choices as u64) as usize
-        };
-        if choice < ready.woken.len() {
-            Some(ready.woken.swap_remove(choice))
-        } else {
-            ready.fresh.pop_front()
-        }
+        let choice = if choices == 1 { 0 } else { (random.next() % choices as u64) as usize };
+        if choice < ready.woken.len() { Some(ready.woken.swap_remove(choice)) } else { ready.fresh.pop_front() }
     }
 
     pub(super) fn shut_down(&self, root: &CancelNode) {

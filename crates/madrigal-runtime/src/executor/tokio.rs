@@ -77,11 +77,7 @@ impl Tokio {
             .on_thread_unpark(move || unparking.unpark())
             .build()
             .expect("the system can start the worker threads");
-        Tokio {
-            handle: runtime.handle().clone(),
-            runtime: Mutex::new(Some(runtime)),
-            activity,
-        }
+        Tokio { handle: runtime.handle().clone(), runtime: Mutex::new(Some(runtime)), activity }
     }
 
     pub(super) fn spawn_all(&self, tasks: &mut Vec<Arc<AnyTask>>) {

@@ -65,18 +65,12 @@ impl Default for Lock {
 impl Lock {
     /// A free lock.
     pub fn new() -> Lock {
-        Lock(Arc::new(Shared {
-            name: None,
-            state: Mutex::default(),
-        }))
+        Lock(Arc::new(Shared { name: None, state: Mutex::default() }))
     }
 
     /// As `new`, with a name for reports.
     pub fn named(name: impl Into<Box<str>>) -> Lock {
-        Lock(Arc::new(Shared {
-            name: Some(name.into()),
-            state: Mutex::default(),
-        }))
+        Lock(Arc::new(Shared { name: Some(name.into()), state: Mutex::default() }))
     }
 
     /// Whether somebody holds it.
@@ -112,10 +106,7 @@ impl Lock {
     ///
     /// Dropping the future takes nothing.
     pub fn acquire(&self) -> LockAcquire {
-        LockAcquire {
-            lock: self.clone(),
-            parked: None,
-        }
+        LockAcquire { lock: self.clone(), parked: None }
     }
 
     fn release(&self) {
@@ -129,10 +120,7 @@ impl Lock {
 
 impl fmt::Debug for Lock {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.debug_struct("Lock")
-            .field("name", &self.0.name)
-            .field("holder", &self.holder())
-            .finish_non_exhaustive()
+        out.debug_struct("Lock").field("name", &self.0.name).field("holder", &self.holder()).finish_non_exhaustive()
     }
 }
 
@@ -185,9 +173,7 @@ impl Future for LockAcquire {
         state.waiters.remove(key);
         this.parked = None;
         drop(state);
-        Poll::Ready(Ok(LockGuard {
-            lock: this.lock.clone(),
-        }))
+        Poll::Ready(Ok(LockGuard { lock: this.lock.clone() }))
     }
 }
 
@@ -200,15 +186,9 @@ impl LockAcquire {
         }
         if state.holder.is_none() {
             state.holder = Some(task);
-            return Poll::Ready(Ok(LockGuard {
-                lock: self.lock.clone(),
-            }));
+            return Poll::Ready(Ok(LockGuard { lock: self.lock.clone() }));
         }
-        self.parked = Some(
-            state
-                .waiters
-                .push_back(Waiter::Waiting(cx.waker().clone(), task)),
-        );
+        self.parked = Some(state.waiters.push_back(Waiter::Waiting(cx.waker().clone(), task)));
         note_wait(WaitKind::Lock);
         Poll::Pending
     }

@@ -54,14 +54,8 @@ impl State {
 impl Semaphore {
     /// A semaphore with `capacity` permits, all free.
     pub fn new(capacity: usize) -> Semaphore {
-        let state = State {
-            free: capacity,
-            waiters: WaitList::default(),
-        };
-        Semaphore(Arc::new(Shared {
-            capacity,
-            state: Mutex::new(state),
-        }))
+        let state = State { free: capacity, waiters: WaitList::default() };
+        Semaphore(Arc::new(Shared { capacity, state: Mutex::new(state) }))
     }
 
     /// How many permits there are.
@@ -86,21 +80,14 @@ impl Semaphore {
             return None;
         }
         state.free -= permits;
-        Some(Permit {
-            semaphore: self.clone(),
-            permits,
-        })
+        Some(Permit { semaphore: self.clone(), permits })
     }
 
     /// Waits for `permits`, first come, first served. More than the capacity waits for ever.
     ///
     /// Dropping the future takes nothing.
     pub fn acquire(&self, permits: usize) -> Acquire {
-        Acquire {
-            semaphore: self.clone(),
-            permits,
-            parked: None,
-        }
+        Acquire { semaphore: self.clone(), permits, parked: None }
     }
 
     fn release(&self, permits: usize) {
@@ -114,10 +101,7 @@ impl fmt::Debug for Semaphore {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let state = self.0.state.lock();
         let mut debug = out.debug_struct("Semaphore");
-        debug
-            .field("capacity", &self.0.capacity)
-            .field("free", &state.free)
-            .finish_non_exhaustive()
+        debug.field("capacity", &self.0.capacity).field("free", &state.free).finish_non_exhaustive()
     }
 }
 
@@ -165,11 +149,7 @@ impl Future for Acquire {
         match this.parked {
             None if state.free >= permits && state.waiters.is_empty() => state.free -= permits,
             None => {
-                this.parked = Some(
-                    state
-                        .waiters
-                        .push_back(Waiter::Waiting(cx.waker().clone(), permits)),
-                );
+                this.parked = Some(state.waiters.push_back(Waiter::Waiting(cx.waker().clone(), permits)));
                 note_wait(WaitKind::Permits);
                 return Poll::Pending;
             }
@@ -184,10 +164,7 @@ impl Future for Acquire {
             }
         }
         drop(state);
-        Poll::Ready(Permit {
-            semaphore: this.semaphore.clone(),
-            permits,
-        })
+        Poll::Ready(Permit { semaphore: this.semaphore.clone(), permits })
     }
 }
 

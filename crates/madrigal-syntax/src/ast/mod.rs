@@ -54,16 +54,12 @@ pub trait AstNode: Sized {
 
 /// The first direct child token of a kind.
 pub fn token(node: &SyntaxNode, kind: SyntaxKind) -> Option<SyntaxToken> {
-    node.children_with_tokens()
-        .filter_map(|it| it.into_token())
-        .find(|token| token.kind() == kind)
+    node.children_with_tokens().filter_map(|it| it.into_token()).find(|token| token.kind() == kind)
 }
 
 /// All direct child tokens of a kind.
 pub fn tokens(node: &SyntaxNode, kind: SyntaxKind) -> impl Iterator<Item = SyntaxToken> {
-    node.children_with_tokens()
-        .filter_map(|it| it.into_token())
-        .filter(move |token| token.kind() == kind)
+    node.children_with_tokens().filter_map(|it| it.into_token()).filter(move |token| token.kind() == kind)
 }
 
 /// The first direct child node of a kind.

@@ -11,10 +11,7 @@ pub(crate) fn tool(p: &mut Parser<'_>, m: Marker) {
     items::opt_result(p);
     if !p.failed {
         items::block_with(p, |p| {
-            if p.at_word("description")
-                && matches!(p.nth(1), STRING | TRIPLE_STRING)
-                && !p.newline(1)
-            {
+            if p.at_word("description") && matches!(p.nth(1), STRING | TRIPLE_STRING) && !p.newline(1) {
                 let m = p.start();
                 p.bump_as(DESCRIPTION_KW);
                 p.bump();

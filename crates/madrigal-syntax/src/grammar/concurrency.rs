@@ -112,10 +112,7 @@ fn option(p: &mut Parser<'_>, known: &[&str]) {
     let word = p.at(IDENT) || p.at(STRING) || p.current().is_reserved();
     if word && !known.contains(&name.as_str()) {
         let list: Vec<String> = known.iter().map(|name| format!("`{name}`")).collect();
-        p.report(
-            Code::OTHER_SYNTAX,
-            format!("unknown option `{name}`, expected {}", list.join(", ")),
-        );
+        p.report(Code::OTHER_SYNTAX, format!("unknown option `{name}`, expected {}", list.join(", ")));
     } else if !p.eat(STRING) {
         p.expect_key("dict key");
     }

@@ -190,8 +190,8 @@ fn after_question(p: &Parser<'_>) -> Option<SyntaxKind> {
     }
     match p.nth(1) {
         L_BRACKET => Some(INDEX_EXPR),
-        IDENT | INT | FLOAT | STRING | TRIPLE_STRING | STRING_START | TRUE_KW | FALSE_KW
-        | NIL_KW | L_PAREN | L_BRACE | BANG | MINUS | FN_KW => None,
+        IDENT | INT | FLOAT | STRING | TRIPLE_STRING | STRING_START | TRUE_KW | FALSE_KW | NIL_KW | L_PAREN
+        | L_BRACE | BANG | MINUS | FN_KW => None,
         _ => Some(PROPAGATE_EXPR),
     }
 }
@@ -269,8 +269,7 @@ pub(crate) fn primary(p: &mut Parser<'_>) -> Found {
         return None;
     }
     let m = match p.current() {
-        INT | FLOAT | DURATION | STRING | TRIPLE_STRING | RAW_STRING | TRUE_KW | FALSE_KW
-        | NIL_KW => {
+        INT | FLOAT | DURATION | STRING | TRIPLE_STRING | RAW_STRING | TRUE_KW | FALSE_KW | NIL_KW => {
             let m = p.start();
             p.bump();
             return Some(p.complete(m, LITERAL));

@@ -38,11 +38,7 @@ pub(crate) fn declaration(p: &mut Parser<'_>, top: bool) {
         IMPORT_KW if !attributed && (top || public) => import(p, m),
         _ => {
             if attributed {
-                p.expected_with(
-                    Code::MISPLACED_ATTRIBUTE,
-                    &format!("declaration after `@{last}`"),
-                    "",
-                );
+                p.expected_with(Code::MISPLACED_ATTRIBUTE, &format!("declaration after `@{last}`"), "");
             } else {
                 p.expected("statement");
             }
@@ -78,8 +74,7 @@ fn attribute_arg(p: &mut Parser<'_>) {
 
 fn attribute_value(p: &mut Parser<'_>) {
     match p.current() {
-        STRING | TRIPLE_STRING | RAW_STRING | INT | FLOAT | DURATION | TRUE_KW | FALSE_KW
-        | NIL_KW | IDENT => p.bump(),
+        STRING | TRIPLE_STRING | RAW_STRING | INT | FLOAT | DURATION | TRUE_KW | FALSE_KW | NIL_KW | IDENT => p.bump(),
         MINUS if matches!(p.nth(1), INT | FLOAT | DURATION) => {
             p.bump();
             p.bump();
@@ -206,10 +201,7 @@ pub(crate) struct ParamOrder {
 pub(crate) fn param(p: &mut Parser<'_>, order: &mut ParamOrder) {
     let m = p.start();
     if order.rest {
-        p.broken_rule(
-            Code::REST_NOT_LAST,
-            "Rest parameter must be the last parameter",
-        );
+        p.broken_rule(Code::REST_NOT_LAST, "Rest parameter must be the last parameter");
     }
     let rest = p.at_spread();
     if rest {

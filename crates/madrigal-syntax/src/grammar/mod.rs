@@ -36,8 +36,5 @@ pub(crate) fn list(p: &mut Parser<'_>, close: SyntaxKind, mut item: impl FnMut(&
 
 /// Tokens behind which a missing comma is not the mistake: the closing token is.
 fn cannot_start_item(kind: SyntaxKind) -> bool {
-    matches!(
-        kind,
-        R_PAREN | R_BRACKET | R_BRACE | SEMICOLON | COLON | EQ | ARROW | INTERPOLATION_END | END
-    )
+    matches!(kind, R_PAREN | R_BRACKET | R_BRACE | SEMICOLON | COLON | EQ | ARROW | INTERPOLATION_END | END)
 }

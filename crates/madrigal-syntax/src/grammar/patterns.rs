@@ -44,11 +44,7 @@ fn item(p: &mut Parser<'_>, kind: SyntaxKind, close: SyntaxKind) {
         p.complete(m, REST_PATTERN);
         return;
     }
-    p.expect_name(if kind == DICT_PATTERN_FIELD {
-        "field name"
-    } else {
-        WHAT
-    });
+    p.expect_name(if kind == DICT_PATTERN_FIELD { "field name" } else { WHAT });
     if kind == DICT_PATTERN_FIELD && !p.failed && p.eat(COLON) {
         p.expect_name(WHAT);
     }

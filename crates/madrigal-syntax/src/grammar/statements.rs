@@ -32,11 +32,7 @@ fn separator(p: &mut Parser<'_>, top: bool) {
     if p.eat(SEMICOLON) || p.on_later_line() || p.at(END) || (!top && p.at_block_end()) {
         return;
     }
-    let what = if top {
-        "top-level item separator (`;` or newline)"
-    } else {
-        "statement separator (`;` or newline)"
-    };
+    let what = if top { "top-level item separator (`;` or newline)" } else { "statement separator (`;` or newline)" };
     p.expected_with(Code::MISSING_SEPARATOR, what, "");
 }
 
@@ -60,12 +56,10 @@ pub(crate) fn statement(p: &mut Parser<'_>, top: bool) {
         BREAK_KW => keyword(p, BREAK_STMT),
         CONTINUE_KW => keyword(p, CONTINUE_STMT),
         OVERRIDE_KW => override_(p),
-        FN_KW | TOOL_KW | SKILL_KW | EVAL_PACK_KW | STRUCT_KW | ENUM_KW | INTERFACE_KW
-        | IMPL_KW | TYPE_KW | PUB_KW | AT => items::declaration(p, top),
+        FN_KW | TOOL_KW | SKILL_KW | EVAL_PACK_KW | STRUCT_KW | ENUM_KW | INTERFACE_KW | IMPL_KW | TYPE_KW | PUB_KW
+        | AT => items::declaration(p, top),
         IMPORT_KW | PIPELINE_KW if top => items::declaration(p, top),
-        IDENT if p.text_of(0) == "gen" && p.nth(1) == FN_KW && !p.newline(1) => {
-            items::declaration(p, top)
-        }
+        IDENT if p.text_of(0) == "gen" && p.nth(1) == FN_KW && !p.newline(1) => items::declaration(p, top),
         ELSE_KW | CATCH_KW | FINALLY_KW => {
             let hint = ": expected statement separator (`;` or newline)";
             p.expected_with(Code::SEPARATOR_BEFORE_CLAUSE, "expression", hint);
@@ -104,11 +98,7 @@ fn is_place(expr: Completed) -> bool {
 }
 
 fn is_assignment(p: &Parser<'_>) -> bool {
-    !p.failed
-        && matches!(
-            p.current(),
-            EQ | PLUS_EQ | MINUS_EQ | STAR_EQ | SLASH_EQ | PERCENT_EQ
-        )
+    !p.failed && matches!(p.current(), EQ | PLUS_EQ | MINUS_EQ | STAR_EQ | SLASH_EQ | PERCENT_EQ)
 }
 
 fn keyword(p: &mut Parser<'_>, kind: crate::kinds::SyntaxKind) {

@@ -145,9 +145,7 @@ fn skip_primary(p: &Parser<'_>, at: usize, depth: usize) -> Option<usize> {
     }
     match p.nth(at) {
         IDENT if p.nth(at + 1) == LT => skip_args(p, at + 1, depth + 1),
-        IDENT | NIL_KW | TRUE_KW | FALSE_KW | STRING | RAW_STRING | TRIPLE_STRING | INT => {
-            Some(at + 1)
-        }
+        IDENT | NIL_KW | TRUE_KW | FALSE_KW | STRING | RAW_STRING | TRIPLE_STRING | INT => Some(at + 1),
         MINUS if p.nth(at + 1) == INT => Some(at + 2),
         L_BRACKET => {
             let end = skip_union(p, at + 1, depth + 1)?;

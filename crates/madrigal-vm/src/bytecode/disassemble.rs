@@ -42,8 +42,12 @@ fn line(instruction: &Instruction, proto: &Proto) -> String {
             Operand::Name(it) => proto.names.get(it as usize).map_or("?".to_owned(), |it| format!("{field}={it}")),
             Operand::Const(it) => constant(proto.constants.get(it as usize)),
             Operand::ProtoIndex(it) => proto.protos.get(it as usize).map_or("?".to_owned(), |it| it.name.to_string()),
-            Operand::BuiltinIndex(it) => proto.builtins.get(it as usize).map_or("?".to_owned(), |it| it.name.to_owned()),
-            Operand::MethodIndex(it) => proto.methods.get(it as usize).map_or("?".to_owned(), |it| format!(".{}", it.0)),
+            Operand::BuiltinIndex(it) => {
+                proto.builtins.get(it as usize).map_or("?".to_owned(), |it| it.name.to_owned())
+            }
+            Operand::MethodIndex(it) => {
+                proto.methods.get(it as usize).map_or("?".to_owned(), |it| format!(".{}", it.0))
+            }
             Operand::CheckIndex(it) => proto.checks.get(it as usize).map_or("?".to_owned(), |it| format!("{:?}", it.1)),
             Operand::ShapeIndex(it) => proto.shapes.get(it as usize).map_or("?".to_owned(), |it| it.name().to_string()),
         };

@@ -24,10 +24,17 @@ impl std::error::Error for VerifyError {}
 
 /// Checks `proto` and all functions inside it; `functions` is the number of top-level function slots.
 pub fn verify(proto: &Proto, functions: usize) -> Result<(), VerifyError> {
-    let fail = |position: usize, problem: String| {
-        Err(VerifyError { function: proto.name.to_string(), position, problem })
-    };
-    if !matches!(proto.code.last(), Some(Instruction::ReturnNil {} | Instruction::Return { .. } | Instruction::Jump { .. } | Instruction::Loop { .. })) {
+    let fail =
+        |position: usize, problem: String| Err(VerifyError { function: proto.name.to_string(), position, problem });
+    if !matches!(
+        proto.code.last(),
+        Some(
+            Instruction::ReturnNil {}
+                | Instruction::Return { .. }
+                | Instruction::Jump { .. }
+                | Instruction::Loop { .. }
+        )
+    ) {
         return fail(proto.code.len(), "does not end in a return".to_owned());
     }
     if proto.spans.len() != proto.code.len() {
@@ -80,7 +87,12 @@ fn in_range(operand: Operand, proto: &Proto, functions: usize) -> bool {
         Operand::MethodIndex(it) => (it as usize) < proto.methods.len(),
         Operand::CheckIndex(it) => (it as usize) < proto.checks.len(),
         Operand::ShapeIndex(it) => (it as usize) < proto.shapes.len(),
-        Operand::Count(_) | Operand::Int(_) | Operand::Wide(_) | Operand::Slot(_) | Operand::Flag(_) | Operand::Byte(_) => true,
+        Operand::Count(_)
+        | Operand::Int(_)
+        | Operand::Wide(_)
+        | Operand::Slot(_)
+        | Operand::Flag(_)
+        | Operand::Byte(_) => true,
     }
 }
 
@@ -93,7 +105,9 @@ fn last_register(instruction: &Instruction) -> Option<usize> {
         | Instruction::CallBuiltin { at, count, .. }
         | Instruction::TailCall { at, count } => reach(at, count as usize),
         Instruction::CallMethod { at, count, .. } => reach(at, count as usize + 1),
-        Instruction::CallSpread { at } | Instruction::CallBuiltinSpread { at, .. } | Instruction::PipeInto { at } => reach(at, 1),
+        Instruction::CallSpread { at } | Instruction::CallBuiltinSpread { at, .. } | Instruction::PipeInto { at } => {
+            reach(at, 1)
+        }
         Instruction::CallMethodSpread { at, .. } | Instruction::Parallel { at, .. } => reach(at, 2),
         Instruction::Select { at, count, .. } => reach(at, (count as usize).max(1)),
         Instruction::MakeEnum { at, count, .. } => reach(at, (count as usize).saturating_sub(1)),

@@ -8,7 +8,9 @@ use triomphe::Arc;
 /// `object.name`.
 pub fn get_field(object: &Value, name: &Str) -> Result<Value, Fault> {
     field(object, name).ok_or_else(|| match object {
-        Value::Pair(_) => Fault::type_error(format!("cannot access property `{name}` on pair (expected `first` or `second`)")),
+        Value::Pair(_) => {
+            Fault::type_error(format!("cannot access property `{name}` on pair (expected `first` or `second`)"))
+        }
         other => Fault::type_error(format!("cannot access property `{name}` on {}", other.type_name())),
     })
 }
@@ -143,7 +145,9 @@ pub fn struct_from(shape: &Arc<Shape>, src: &Value) -> Value {
         Value::Dict(entries) => {
             shape.fields().iter().map(|field| entries.get(field).cloned().unwrap_or(Value::Unset)).collect()
         }
-        Value::Struct(it) => shape.fields().iter().map(|field| it.get(field).cloned().unwrap_or(Value::Unset)).collect(),
+        Value::Struct(it) => {
+            shape.fields().iter().map(|field| it.get(field).cloned().unwrap_or(Value::Unset)).collect()
+        }
         _ => shape.fields().iter().map(|_| Value::Unset).collect(),
     };
     Value::Struct(Struct::new(shape.clone(), slots))

@@ -111,7 +111,9 @@ pub fn display_float(it: f64) -> String {
 pub fn display_duration(millis: i64) -> String {
     let sign = if millis < 0 { "-" } else { "" };
     let size = millis.unsigned_abs();
-    let unit = [(3_600_000, "h"), (60_000, "m"), (1000, "s")].into_iter().find(|(unit, _)| size != 0 && size.is_multiple_of(*unit));
+    let unit = [(3_600_000, "h"), (60_000, "m"), (1000, "s")]
+        .into_iter()
+        .find(|(unit, _)| size != 0 && size.is_multiple_of(*unit));
     match unit {
         Some((unit, suffix)) => format!("{sign}{}{suffix}", size / unit),
         None => format!("{sign}{size}ms"),
