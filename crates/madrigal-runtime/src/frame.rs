@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use crate::WaitKind;
-use crate::task::AnyTask;
+use crate::task::{AnyTask, TaskHeader};
 
 struct Frame {
     current: RefCell<Option<Arc<AnyTask>>>,
@@ -30,6 +30,11 @@ pub(crate) fn current() -> Option<Arc<AnyTask>> {
 /// Whether `task` is the one being polled on this thread.
 pub(crate) fn is_current(task: &Arc<AnyTask>) -> bool {
     FRAME.with(|frame| frame.current.borrow().as_ref().is_some_and(|current| Arc::ptr_eq(current, task)))
+}
+
+/// As `is_current`, for a task known by its header: that is part of the task and of no other.
+pub(crate) fn is_current_header(header: &TaskHeader) -> bool {
+    FRAME.with(|frame| frame.current.borrow().as_ref().is_some_and(|current| std::ptr::eq(&current.header, header)))
 }
 
 /// The wait noted so far in the poll going on.

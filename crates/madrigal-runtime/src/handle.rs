@@ -125,6 +125,11 @@ impl<T: 'static, E: 'static> TaskHandle<T, E> {
         TaskHandle { cell }
     }
 
+    /// Whether it is the task being polled on this thread: waiting for it there would never end.
+    pub fn is_current(&self) -> bool {
+        crate::frame::is_current_header(&self.cell.header)
+    }
+
     /// The task, without its types.
     pub fn task(&self) -> TaskRef {
         TaskRef(self.cell.clone())

@@ -38,15 +38,15 @@ pub struct TaskHost {
     pub context: TaskContext,
     /// Its open cancellation nodes: its own, then those of deadlines and scopes, innermost last.
     pub nodes: CancelStack,
-    /// Task-local values.
-    pub values: Dict,
+    /// Task-local values; none until one is set.
+    pub values: Option<Dict>,
     /// Permits it acquired; given back at its end.
     pub held: HeldPermits,
 }
 
 impl TaskHost {
     /// The state of a fresh task.
-    pub fn new(run: Arc<Run>, context: TaskContext, values: Dict) -> TaskHost {
+    pub fn new(run: Arc<Run>, context: TaskContext, values: Option<Dict>) -> TaskHost {
         let nodes = CancelStack::new(context.node());
         TaskHost { run, context, nodes, values, held: HeldPermits::default() }
     }

@@ -81,7 +81,7 @@ fn host(run: Run) -> TaskHost {
         async { Ok(Value::Nil) }
     });
     assert!(ended.is_ok(), "a task without work ends");
-    TaskHost::new(Arc::new(run), own.expect("the task was made"), Dict::new())
+    TaskHost::new(Arc::new(run), own.expect("the task was made"), None)
 }
 
 /// Asserts the display form of a call's result, or of what a `catch` would see.

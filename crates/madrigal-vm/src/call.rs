@@ -4,10 +4,11 @@ use crate::builtin::{Args, Builtin, Cx, Method, Outcome};
 use crate::bytecode::Proto;
 use crate::fault::Fault;
 use crate::generator::{GeneratorKind, GeneratorObject, Goal};
-use crate::interpreter::{Called, Vm, Waiting};
+use crate::interpreter::Called;
 use crate::stack::Frame;
 use crate::unwind::{Flow, HandlerKind};
 use crate::value::{ClosureObject, Handle, HandleObject, List, Str, Value};
+use crate::vm::{Vm, Waiting};
 use std::any::Any;
 use std::ptr::NonNull;
 use std::sync::OnceLock;
@@ -21,7 +22,7 @@ impl Vm {
         base: usize,
         passed: usize,
     ) -> Result<Called, Fault> {
-        if self.frames.len() >= self.depth_max {
+        if self.frames.len() >= self.shared.depth_max {
             return Err(Fault::plain("Stack overflow: too many nested calls"));
         }
         let frame = Frame { closure, base: base as u32, pc: 0, passed: passed as u32 };
@@ -61,7 +62,7 @@ impl Vm {
         let function = if is_callee(&below) {
             below
         } else {
-            let slots = self.program.functions.iter().filter_map(|it| it.value.get());
+            let slots = self.shared.program.functions.iter().filter_map(|it| it.value.get());
             slots.into_iter().find(|it| is_callee(it)).cloned().unwrap_or_default()
         };
         let generator = GeneratorObject::handle(kind, function, frame.closure, arguments);
@@ -131,7 +132,7 @@ impl Vm {
         let frame = self.frames.last().expect("code runs in a frame");
         let at = (frame.pc as usize).saturating_sub(1);
         let site = (frame.proto().module, frame.proto().spans.get(at).copied().unwrap_or_default());
-        let mut cx = Cx { host, program: &self.program, received: &mut self.received, site };
+        let mut cx = Cx { host, program: &self.shared.program, received: &mut self.received, site };
         let arguments = self.stack.range(slot + 1, slot + 1 + count);
         let outcome = (builtin.run)(&mut cx, Args::new(arguments));
         for argument in arguments {
@@ -189,7 +190,7 @@ impl Vm {
     ) -> Result<Called, Fault> {
         let receiver = &*self.stack.at(slot + 1);
         let own = match receiver {
-            Value::Struct(it) => self.impls.get(it.name()).and_then(|methods| methods.get(name)).cloned(),
+            Value::Struct(it) => self.shared.impls.get(it.name()).and_then(|methods| methods.get(name)).cloned(),
             _ => None,
         };
         if let Some(function) = own {
@@ -272,7 +273,7 @@ impl Vm {
     /// A top-level function.
     #[inline]
     pub(crate) fn function(&self, function: u16, role: &str) -> Result<&Value, Fault> {
-        let slot = &self.program.functions[function as usize];
+        let slot = &self.shared.program.functions[function as usize];
         slot.value.get().ok_or_else(|| Fault::plain(format!("Undefined {role}: {}", slot.name)))
     }
 
@@ -280,7 +281,7 @@ impl Vm {
     #[cold]
     pub(crate) fn not_callable(&self) -> Fault {
         let name = self.site().and_then(|(module, (start, end))| {
-            let source = &self.program.modules.get(module as usize)?.source;
+            let source = &self.shared.program.modules.get(module as usize)?.source;
             source.text.get(start as usize..end as usize)
         });
         Fault::plain(format!("Undefined builtin: {}", name.unwrap_or("?")))
@@ -304,7 +305,7 @@ impl Vm {
 
     /// A variable of an imported module.
     pub(crate) fn load_state(&self, module: u32, slot: u16) -> Result<Value, Fault> {
-        match &self.state[module as usize][slot as usize] {
+        match &self.shared.state[module as usize][slot as usize] {
             Value::Unset => Err(Fault::plain("Undefined variable: used before its declaration")),
             value => Ok(value.clone()),
         }

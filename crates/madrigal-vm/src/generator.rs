@@ -3,10 +3,10 @@
 //! Invariant: a generator that is `Running` has its object on [`Vm::pulls`], innermost last.
 
 use crate::fault::Fault;
-use crate::interpreter::{Vm, Waiting};
 use crate::stack::{Frame, Stack};
 use crate::unwind::{Completion, Flow, Handler, HandlerKind};
 use crate::value::{ClosureObject, Dict, Handle, HandleObject, Value};
+use crate::vm::{Vm, Waiting};
 use std::ptr::NonNull;
 use std::sync::Mutex;
 

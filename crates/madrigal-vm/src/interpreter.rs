@@ -3,248 +3,20 @@
 //! calls (`call.rs`). The file is long because the table of instructions is.
 
 use crate::bytecode::{Capture, Instruction as I, Proto};
-use crate::effect::{Effect, ParallelMode, Region, Resume, Spawning, Step};
+use crate::effect::{Effect, ParallelMode, Region, Spawning, Step};
 use crate::fault::Fault;
-use crate::generator::{GeneratorObject, Goal, Pull};
+use crate::generator::{GeneratorObject, Goal};
 use crate::ops::{arithmetic, collections, iteration, parameters, places};
-use crate::program::Program;
-use crate::received::Received;
-use crate::stack::{Code, Frame, Stack};
-use crate::unwind::{Completion, Flow, Handler, HandlerKind};
-use crate::value::{Closure, EnumValue, List, Str, Struct, Value, equal};
+use crate::stack::Code;
+use crate::unwind::{Completion, Flow, HandlerKind};
+use crate::value::{Closure, EnumValue, List, Struct, Value, equal};
+use crate::vm::{Vm, Waiting};
 use std::any::Any;
-use std::collections::HashMap;
 use std::sync::Arc;
 
-/// Methods of structs, by struct name and method name.
-pub(crate) type Impls = HashMap<Str, HashMap<Str, Value>>;
-
-/// How many script frames a task may have by default.
-pub const DEPTH_MAX: usize = 10_000;
-
-/// The interpreter of one task.
-pub struct Vm {
-    pub(crate) program: Arc<Program>,
-    pub(crate) stack: Stack,
-    pub(crate) frames: Vec<Frame>,
-    pub(crate) handlers: Vec<Handler>,
-    /// What the running cleanups interrupted, innermost last.
-    pub(crate) pending: Vec<Completion>,
-    pub(crate) waiting: Waiting,
-    /// A fault to throw when the loop goes on.
-    incoming: Option<Fault>,
-    fuel: i64,
-    /// Number of running cleanups and catches of cancellations: while not zero, cancellation waits.
-    pub(crate) shield: u32,
-    pub(crate) depth_max: usize,
-    /// State of imported modules by module; shared with other tasks until written.
-    pub(crate) state: Vec<Arc<Vec<Value>>>,
-    pub(crate) impls: Arc<Impls>,
-    /// Made when the program first receives an error that has others attached.
-    pub(crate) received: Option<Received>,
-    /// Pulls of generators under way, innermost last.
-    pub(crate) pulls: Vec<Pull>,
-}
-
-/// A snapshot of a task that child tasks start from: module state and methods. Cheap to clone.
-#[derive(Clone)]
-pub struct Seed {
-    program: Arc<Program>,
-    state: Vec<Arc<Vec<Value>>>,
-    impls: Arc<Impls>,
-    depth_max: usize,
-}
-
-impl Seed {
-    /// A task that will call `entry`.
-    pub fn task(&self, entry: Closure, args: &[Value]) -> Vm {
-        Vm::start(self.program.clone(), entry, args, self.state.clone(), self.impls.clone(), self.depth_max)
-    }
-}
-
-/// What `resume` completes.
-#[derive(Debug)]
-pub(crate) enum Waiting {
-    Nothing,
-    /// A value for this absolute stack slot.
-    Value {
-        slot: usize,
-    },
-    /// The next item for `iter + 2` (absolute slot), or a jump at the end.
-    Next {
-        slot: usize,
-        to: u32,
-    },
-    /// Index and value for two slots.
-    Select {
-        slot: usize,
-    },
-    /// A region being entered; its handle goes to `dst`.
-    Enter {
-        region: Region,
-        dst: u16,
-        to: u32,
-    },
-    /// A region being left by `completion`.
-    Leave {
-        dst: u16,
-        to: u32,
-        completion: Completion,
-    },
-}
-
 impl Vm {
-    /// A task that will call `entry`, with no state inherited.
-    pub fn new(program: Arc<Program>, entry: Closure, args: &[Value]) -> Vm {
-        let state = program.modules.iter().map(|it| Arc::new(vec![Value::Unset; it.state_len])).collect();
-        Vm::start(program, entry, args, state, Arc::default(), DEPTH_MAX)
-    }
-
-    /// What child tasks of this moment start from.
-    pub fn seed(&self) -> Seed {
-        Seed {
-            program: self.program.clone(),
-            state: self.state.clone(),
-            impls: self.impls.clone(),
-            depth_max: self.depth_max,
-        }
-    }
-
-    fn start(
-        program: Arc<Program>,
-        entry: Closure,
-        args: &[Value],
-        state: Vec<Arc<Vec<Value>>>,
-        impls: Arc<Impls>,
-        depth_max: usize,
-    ) -> Vm {
-        let mut vm = Vm {
-            program,
-            stack: Stack::default(),
-            frames: Vec::with_capacity(1),
-            handlers: Vec::new(),
-            pending: Vec::new(),
-            waiting: Waiting::Nothing,
-            incoming: None,
-            fuel: 0,
-            shield: 0,
-            depth_max,
-            state,
-            impls,
-            received: None,
-            pulls: Vec::new(),
-        };
-        vm.stack.reserve(1 + args.len());
-        for (position, arg) in args.iter().enumerate() {
-            *vm.stack.at(position + 1) = arg.clone();
-        }
-        let object = std::ptr::NonNull::from(entry.object());
-        *vm.stack.at(0) = Value::Closure(entry);
-        if let Err(fault) = vm.push_frame(object, 1, args.len()) {
-            vm.incoming = Some(fault);
-        }
-        vm
-    }
-
-    /// The program it runs.
-    pub fn program(&self) -> &Arc<Program> {
-        &self.program
-    }
-
-    /// Limits the number of script frames.
-    pub fn set_depth_max(&mut self, frames: usize) {
-        self.depth_max = frames.max(1);
-    }
-
-    /// Whether a cleanup or a catch of a cancellation is running, during which cancellation waits.
-    pub fn is_shielded(&self) -> bool {
-        self.shield > 0 || self.pullers_shield()
-    }
-
-    /// Module index and span of what is running or waiting, innermost script frame first.
-    pub fn site(&self) -> Option<(u32, (u32, u32))> {
-        self.frames.iter().rev().find_map(|frame| {
-            let proto = frame.proto();
-            let at = (frame.pc as usize).saturating_sub(1);
-            (proto.module != u32::MAX).then(|| (proto.module, proto.spans.get(at).copied().unwrap_or_default()))
-        })
-    }
-
-    /// Goes on after `Suspended`: the next `step` continues with this.
-    pub fn resume(&mut self, with: Resume) {
-        let waiting = std::mem::replace(&mut self.waiting, Waiting::Nothing);
-        match (waiting, with) {
-            (Waiting::Value { slot }, Resume::Value(value)) => *self.stack.at(slot) = value,
-            (Waiting::Next { slot: _, to }, Resume::Value(Value::Unset)) => self.jump(to),
-            (Waiting::Next { slot, .. }, Resume::Value(value)) => *self.stack.at(slot) = value,
-            (Waiting::Select { slot }, Resume::Value(Value::Pair(chosen))) => {
-                *self.stack.at(slot) = chosen.first().clone();
-                *self.stack.at(slot + 1) = chosen.second().clone();
-            }
-            (Waiting::Enter { region, dst, to }, Resume::Value(handle)) => {
-                self.set_register(dst, handle);
-                self.push_handler(HandlerKind::Region { region, dst, to });
-            }
-            (Waiting::Leave { completion, .. }, Resume::Left | Resume::Value(_)) => self.pending.push(completion),
-            (Waiting::Leave { dst, to, .. }, Resume::Absorbed(value)) => {
-                self.set_register(dst, value);
-                self.jump(to);
-            }
-            (_, Resume::Fault(fault)) => self.incoming = Some(fault),
-            (_, Resume::Value(_) | Resume::Left | Resume::Absorbed(_)) => {}
-        }
-    }
-
-    /// Makes the next `step` throw, whatever the task was doing. For a wait that is to be given up and for running code.
-    pub fn interrupt(&mut self, fault: Fault) {
-        self.waiting = Waiting::Nothing;
-        // A way out that was about to go on ends here; a failure stays the failure.
-        self.incoming = match self.resumed_leave() {
-            Some(Completion::Throw(first)) => Some(first),
-            _ => Some(fault),
-        };
-    }
-
-    /// How many arguments the running function was passed.
-    fn passed(&self) -> u32 {
-        self.frames.last().map_or(0, |it| it.passed)
-    }
-
-    fn set_register(&mut self, register: u16, value: Value) {
-        let base = self.frames.last().expect("code runs in a frame").base as usize;
-        *self.stack.at(base + register as usize) = value;
-    }
-
-    /// What is left of the budget of the last `step` that was suspended.
-    pub fn fuel_left(&self) -> u32 {
-        u32::try_from(self.fuel).unwrap_or(0)
-    }
-
-    /// Runs until the program ends, waits or has used up `budget` instructions (roughly).
-    pub fn step(&mut self, host: &mut (dyn Any + Send), budget: u32) -> Step {
-        self.fuel = i64::from(budget);
-        if let Some(fault) = self.incoming.take() {
-            if let Flow::Stop(step) = self.throw(fault) {
-                return step;
-            }
-        } else if let Some(resumed) = self.resumed_leave()
-            && let Flow::Stop(step) = self.complete(resumed)
-        {
-            return step;
-        }
-        self.run(host)
-    }
-
-    /// The way out that `resume` allowed to go on past a region: one more than there are running cleanups.
-    fn resumed_leave(&mut self) -> Option<Completion> {
-        if self.pending.is_empty() {
-            return None;
-        }
-        let running = self.handlers.iter().filter(|it| matches!(it.kind, HandlerKind::Running { .. })).count();
-        if self.pending.len() > running { self.pending.pop() } else { None }
-    }
-
-    fn run(&mut self, host: &mut (dyn Any + Send)) -> Step {
+    /// Runs until the program ends, waits or has used up its fuel.
+    pub(crate) fn run(&mut self, host: &mut (dyn Any + Send)) -> Step {
         let frame = self.frames.last().expect("a task that is not done has a frame");
         // Field by field: a frame read whole right after it was written in parts stalls the processor.
         let mut base = frame.base as usize;
@@ -394,14 +166,15 @@ impl Vm {
                 I::LoadFunction { dst, function } => w.set(dst, check!(self.function(function, "variable")).clone()),
                 I::DefineFunction { function, src } => {
                     // A second definition (a module run twice) keeps the first.
-                    let _ = self.program.functions[function as usize].value.set(w.get(src).clone());
+                    let _ = self.shared.program.functions[function as usize].value.set(w.get(src).clone());
                 }
                 I::LoadBuiltin { dst, builtin } => {
                     w.set(dst, Value::Builtin(proto.builtins[builtin as usize].clone()));
                 }
                 I::LoadState { dst, slot } => w.set(dst, check!(self.load_state(proto.module, slot))),
                 I::StoreState { slot, src } => {
-                    Arc::make_mut(&mut self.state[proto.module as usize])[slot as usize] = w.get(src).clone();
+                    Arc::make_mut(&mut Arc::make_mut(&mut self.shared).state[proto.module as usize])[slot as usize] =
+                        w.get(src).clone();
                 }
                 I::MakeCell { dst } => w.set(dst, crate::call::new_cell()),
                 I::SetCell { cell, src } => crate::call::set_cell(w.get(cell), w.get(src)),
@@ -703,7 +476,7 @@ impl Vm {
                 I::CallFunction { at, function, count } => {
                     save!();
                     fuel -= CALL_FUEL;
-                    match self.program.functions[function as usize].value.get() {
+                    match self.shared.program.functions[function as usize].value.get() {
                         Some(Value::Closure(callee)) => {
                             let object = std::ptr::NonNull::from(callee.object());
                             match self.push_frame(object, slot!(at) + 1, count as usize) {
@@ -816,7 +589,8 @@ impl Vm {
                 }
                 I::DefineMethod { src, owner, method } => {
                     let (owner, method) = (&proto.names[owner as usize], &proto.names[method as usize]);
-                    let methods = Arc::make_mut(&mut self.impls).entry(owner.clone()).or_default();
+                    let methods =
+                        Arc::make_mut(&mut Arc::make_mut(&mut self.shared).impls).entry(owner.clone()).or_default();
                     methods.insert(method.clone(), w.get(src).clone());
                 }
 

@@ -18,14 +18,15 @@ mod stack;
 pub mod suggest;
 mod unwind;
 pub mod value;
+mod vm;
 
 pub use builtin::{Args, Builtin, BuiltinTable, Cx, Outcome};
 pub use effect::{Effect, Leaving, ParallelMode, Racing, Region, Resume, Spawning, Step, Wait};
 pub use fault::{Fault, FaultKind, Frame as FaultFrame};
 pub use generator::GeneratorKind;
-pub use interpreter::{Seed, Vm};
 pub use program::{ModuleUnit, Program, SourceText};
 pub use received::Received;
 pub use value::{
     Closure, Dict, EnumValue, Handle, HandleObject, Kind, List, Pair, Range, Set, Shape, Str, Struct, Value,
 };
+pub use vm::{Seed, Vm};

@@ -4,9 +4,9 @@
 use crate::bytecode::Instruction;
 use crate::effect::{Effect, Leaving, Region, Step};
 use crate::fault::{Fault, Frame as Trail};
-use crate::interpreter::{Vm, Waiting};
 use crate::stack::Frame;
 use crate::value::Value;
+use crate::vm::{Vm, Waiting};
 
 /// Something between a way out and its end.
 #[derive(Debug)]

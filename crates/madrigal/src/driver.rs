@@ -71,7 +71,7 @@ impl Describe for Described {
 
 impl ScriptTask {
     /// A task that runs `vm`.
-    pub fn new(vm: Vm, run: Arc<Run>, context: TaskContext, values: Dict) -> ScriptTask {
+    pub fn new(vm: Vm, run: Arc<Run>, context: TaskContext, values: Option<Dict>) -> ScriptTask {
         ScriptTask {
             vm,
             host: TaskHost::new(run, context, values),
@@ -626,7 +626,7 @@ pub(crate) fn fan_child(
     item: Value,
     run: &Arc<Run>,
     context: TaskContext,
-    values: &Dict,
+    values: &Option<Dict>,
 ) -> ScriptTask {
     let vm = match (body, item) {
         (Some(body), item) => seed.task(body.clone(), &[item]),

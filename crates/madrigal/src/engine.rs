@@ -11,7 +11,7 @@ use madrigal_stdlib::host::{Output, Run, RunOptions};
 use madrigal_stdlib::iterators::ITERATORS;
 use madrigal_stdlib::{PRELUDE, TaskFault, TaskState};
 use madrigal_vm::builtin::Method;
-use madrigal_vm::{BuiltinTable, Closure, Dict, Program, Value, Vm};
+use madrigal_vm::{BuiltinTable, Closure, Program, Value, Vm};
 use parking_lot::Mutex;
 use std::fmt::Write;
 use std::path::PathBuf;
@@ -265,7 +265,7 @@ fn execute(program: Arc<Program>, options: Options) -> Finished {
             interrupter.start(context.run_node(), context.runtime(), program.clone());
             let mut vm = Vm::new(program.clone(), entry, &[]);
             vm.set_depth_max(run.tasks.depth_max);
-            ScriptTask::new(vm, run.clone(), context, Dict::new())
+            ScriptTask::new(vm, run.clone(), context, None)
         });
     interrupter.end();
     run.stdout.flush();

@@ -28,7 +28,7 @@ pub(crate) struct Fan {
     /// Called with each item; `None` when the items are closures to be called themselves.
     body: Option<Closure>,
     run: Arc<Run>,
-    values: Dict,
+    values: Option<Dict>,
 }
 
 /// Where items come from.

@@ -60,7 +60,7 @@ fn runtime_context(cx: &mut Cx<'_>, _: Args<'_>) -> Result<Value, Fault> {
         ("trace_id", Value::from(format!("{:032x}", u128::from(key_of(&root)) << 64 | u128::from(key_of("trace"))))),
         ("span_id", Value::from(format!("{:016x}", key_of(&id)))),
         ("runner", Value::from(runner)),
-        ("context_values", Value::Dict(host.values.clone())),
+        ("context_values", Value::Dict(host.values.clone().unwrap_or_default())),
         ("cancelled", Value::Bool(host.nodes.is_cancelled())),
         ("debug", debug(host)),
     ];
@@ -95,20 +95,20 @@ fn key(name: &str, args: &Args<'_>) -> Result<Str, Fault> {
 }
 
 fn values(cx: &mut Cx<'_>, _: Args<'_>) -> Result<Value, Fault> {
-    Ok(Value::Dict(host(cx).values.clone()))
+    Ok(Value::Dict(host(cx).values.clone().unwrap_or_default()))
 }
 
 fn get(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Value, Fault> {
     let key = key("runtime_context_get", &args)?;
-    Ok(host(cx).values.get(&key).cloned().unwrap_or_else(|| args.get(1).clone()))
+    Ok(host(cx).values.as_ref().and_then(|it| it.get(&key).cloned()).unwrap_or_else(|| args.get(1).clone()))
 }
 
 fn set(cx: &mut Cx<'_>, mut args: Args<'_>) -> Result<Value, Fault> {
     let key = key("runtime_context_set", &args)?;
-    Ok(std::mem::replace(host(cx).values.slot(&key), args.take(1)))
+    Ok(std::mem::replace(host(cx).values.get_or_insert_default().slot(&key), args.take(1)))
 }
 
 fn clear(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Value, Fault> {
     let key = key("runtime_context_clear", &args)?;
-    Ok(host(cx).values.remove(&key).unwrap_or_default())
+    Ok(host(cx).values.as_mut().and_then(|it| it.remove(&key)).unwrap_or_default())
 }

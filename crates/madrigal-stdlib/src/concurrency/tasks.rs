@@ -3,7 +3,7 @@
 use super::joining::Joining;
 use super::{host, wait};
 use crate::task::{TaskFault, TaskObject, deadlock, value_of};
-use madrigal_runtime::{CancelKind, CancelReason, Outcome as Ended, TaskHandle, TaskRef};
+use madrigal_runtime::{CancelKind, CancelReason, Outcome as Ended, TaskHandle};
 use madrigal_vm::effect::Spawning;
 use madrigal_vm::{Args, Cx, Effect, Fault, Outcome, Pair, Received, Value, Wait};
 use std::future::poll_fn;
@@ -58,7 +58,7 @@ pub(super) fn tasks_of(name: &str, value: &Value) -> Result<Vec<TaskHandle<Value
 }
 
 fn not_itself(name: &str, task: &TaskHandle<Value, TaskFault>) -> Result<(), Fault> {
-    if TaskRef::current().is_some_and(|current| current == task.task()) {
+    if task.is_current() {
         return Err(deadlock(format!("{name}: task {} waits for itself", task.id())));
     }
     Ok(())

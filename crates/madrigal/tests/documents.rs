@@ -1,0 +1,91 @@
+//! Every Harn program in the documents runs, and prints what stands below it; so does every example, without arguments.
+
+#[path = "support/run.rs"]
+mod run;
+
+use madrigal::{Options, Source};
+use run::Setting;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+/// A fenced block: what is written behind the fence, and its lines.
+struct Block {
+    kind: String,
+    text: String,
+}
+
+fn blocks(document: &str) -> Vec<Block> {
+    let mut blocks: Vec<Block> = Vec::new();
+    let mut open = false;
+    for line in document.lines() {
+        match line.strip_prefix("```") {
+            Some(_) if open => open = false,
+            Some(kind) => {
+                blocks.push(Block { kind: kind.trim().to_owned(), text: String::new() });
+                open = true;
+            }
+            None if open => {
+                if let Some(block) = blocks.last_mut() {
+                    block.text.push_str(line);
+                    block.text.push('\n');
+                }
+            }
+            None => {}
+        }
+    }
+    blocks
+}
+
+fn documents(folder: &Path, found: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(folder).expect("a folder can be read") {
+        let path = entry.expect("an entry can be read").path();
+        if path.is_dir() {
+            documents(&path, found);
+        } else if path.extension().is_some_and(|it| it == "md") {
+            found.push(path);
+        }
+    }
+}
+
+#[test]
+fn programs_in_documents_print_what_stands_below_them() {
+    let mut paths = vec![root().join("README.md"), root().join("ARCHITECTURE.md")];
+    documents(&root().join("docs"), &mut paths);
+    let mut count = 0;
+    for path in paths {
+        let document = fs::read_to_string(&path).expect("a document can be read");
+        let blocks = blocks(&document);
+        for (position, block) in blocks.iter().enumerate().filter(|(_, it)| it.kind == "harn") {
+            let name = format!("{} block {position}", path.display());
+            let ran = run::run(Source::text("document.harn", block.text.as_str()), Setting::Simulated(1))
+                .unwrap_or_else(|it| panic!("{name}: {it}"));
+            assert_eq!(ran.stderr, "", "{name}");
+            if let Some(below) = blocks.get(position + 1).filter(|it| it.kind == "text") {
+                assert_eq!(ran.stdout, below.text, "{name}");
+            }
+            count += 1;
+        }
+    }
+    assert!(count >= 5, "only {count} programs found in the documents");
+}
+
+#[test]
+fn examples_run_without_arguments() {
+    // Their relative paths start from the repository.
+    std::env::set_current_dir(root()).expect("the repository is there");
+    let folder = root().join("examples");
+    for entry in fs::read_dir(&folder).expect("the examples can be read") {
+        let path = entry.expect("an entry can be read").path();
+        if path.extension().is_some_and(|it| it == "harn") {
+            let options = Options { workers: Some(2), ..Options::default() };
+            let ran =
+                run::run_with(Source::file(&path), options).unwrap_or_else(|it| panic!("{}: {it}", path.display()));
+            assert_eq!((ran.status, ran.stderr.as_str()), (0, ""), "{}\n{}", path.display(), ran.stdout);
+            assert!(!ran.stdout.is_empty(), "{}", path.display());
+        }
+    }
+}
