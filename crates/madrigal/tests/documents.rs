@@ -1,6 +1,7 @@
 //! Every Harn program in the documents runs, and prints what stands below it; so does every example, without arguments.
 
 #[path = "support/run.rs"]
+#[allow(dead_code)]
 mod run;
 
 use madrigal::{Options, Source};
@@ -61,11 +62,13 @@ fn programs_in_documents_print_what_stands_below_them() {
         let blocks = blocks(&document);
         for (position, block) in blocks.iter().enumerate().filter(|(_, it)| it.kind == "harn") {
             let name = format!("{} block {position}", path.display());
-            let ran = run::run(Source::text("document.harn", block.text.as_str()), Setting::Simulated(1))
-                .unwrap_or_else(|it| panic!("{name}: {it}"));
-            assert_eq!(ran.stderr, "", "{name}");
-            if let Some(below) = blocks.get(position + 1).filter(|it| it.kind == "text") {
-                assert_eq!(ran.stdout, below.text, "{name}");
+            for setting in [Setting::Simulated(1), Setting::Workers(2)] {
+                let ran = run::run(Source::text("document.harn", block.text.as_str()), setting)
+                    .unwrap_or_else(|it| panic!("{name}: {it}"));
+                assert_eq!(ran.stderr, "", "{name}, {setting}");
+                if let Some(below) = blocks.get(position + 1).filter(|it| it.kind == "text") {
+                    assert_eq!(ran.stdout, below.text, "{name}, {setting}");
+                }
             }
             count += 1;
         }
