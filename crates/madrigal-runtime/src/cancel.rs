@@ -562,6 +562,11 @@ impl CancelStack {
         self.nodes.iter().enumerate().find(|(_, node)| node.is_cancelled())
     }
 
+    /// As `outermost_cancelled`, among the nodes from position `first` on.
+    pub fn outermost_cancelled_from(&self, first: usize) -> Option<(usize, &CancelNode)> {
+        self.nodes.iter().enumerate().skip(first).find(|(_, node)| node.is_cancelled())
+    }
+
     /// Whether `node` is one of the open ones, and at which depth.
     pub fn position(&self, node: &CancelNode) -> Option<usize> {
         self.nodes.iter().position(|open| open.is_same(node))

@@ -3,7 +3,7 @@
 use crate::host::{Captured, Output, Run, RunOptions};
 use crate::task::{TaskFault, TaskHost};
 use madrigal_runtime::{ExecutorKind, Runtime, TaskContext, TaskKind, TaskSpec};
-use madrigal_vm::{Args, BuiltinTable, Cx, Dict, Effect, Fault, Outcome, Program, Value, methods};
+use madrigal_vm::{Args, BuiltinTable, Cx, Effect, Fault, Outcome, Program, Value, methods};
 use std::path::PathBuf;
 use std::sync::Arc;
 

@@ -63,7 +63,11 @@ impl Vm {
             below
         } else {
             let slots = self.shared.program.functions.iter().filter_map(|it| it.value.get());
-            slots.into_iter().find(|it| is_callee(it)).cloned().unwrap_or_default()
+            slots
+                .into_iter()
+                .find(|it| is_callee(it))
+                .cloned()
+                .expect("a called function stands below its arguments or in a slot")
         };
         let generator = GeneratorObject::handle(kind, function, frame.closure, arguments);
         *self.stack.at(base - 1) = Value::Handle(generator);
@@ -228,7 +232,9 @@ impl Vm {
         count: usize,
     ) -> Result<Called, Fault> {
         let slot = base + at as usize;
-        if !matches!(self.stack.at(slot), Value::Closure(_)) {
+        let replaces = matches!(self.stack.at(slot), Value::Closure(it) if it.proto().generator.is_none());
+        if !replaces {
+            // Gives a value at once: the `Return` that follows hands it on.
             return self.call_at(host, slot, count);
         }
         let callee = self.stack.at(slot).take();
@@ -251,7 +257,8 @@ impl Vm {
         };
         let count = items.len();
         if count > ARGUMENTS_MAX {
-            return Err(Fault::runtime(format!("a call takes at most {ARGUMENTS_MAX} arguments, got {count}")));
+            let text = format!("a call takes at most {ARGUMENTS_MAX} arguments, got {count}");
+            return Err(Fault::categorised("budget_exceeded", text));
         }
         self.stack.reserve(slot + count + 1);
         for (position, item) in items.into_iter().enumerate() {
@@ -341,7 +348,7 @@ impl Vm {
 }
 
 /// Most arguments that a spread may pass.
-const ARGUMENTS_MAX: usize = 1 << 16;
+const ARGUMENTS_MAX: usize = 1 << 22;
 
 /// A late-bound function of a local scope, filled when its declaration runs.
 struct Cell(OnceLock<Value>);

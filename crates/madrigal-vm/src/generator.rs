@@ -38,6 +38,13 @@ pub(crate) struct Pull {
     goal: Goal,
 }
 
+impl Pull {
+    /// Handlers of the puller.
+    pub fn handlers(&self) -> &[Handler] {
+        &self.context.handlers
+    }
+}
+
 /// Where a pulled item goes, in the puller's stack.
 #[derive(Clone, Copy)]
 pub(crate) enum Goal {

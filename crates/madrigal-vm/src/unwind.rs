@@ -213,6 +213,8 @@ fn combine(old: Option<Completion>, new: Completion, replaces: bool) -> Completi
             later.suppress(first);
             Completion::Throw(later)
         }
+        // What a `defer` returns changes nothing.
+        (Some(old), Completion::Return(_) | Completion::Jump { .. }) if !replaces => old,
         (_, new) => new,
     }
 }

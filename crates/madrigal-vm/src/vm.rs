@@ -145,6 +145,20 @@ impl Vm {
         self.shield > 0 || self.pullers_shield()
     }
 
+    /// While shielded: how many regions were open when the outermost cleanup or catch of a cancellation began.
+    pub fn regions_outside_shield(&self) -> Option<usize> {
+        let pulled = self.pulls.iter().flat_map(|it| it.handlers());
+        let mut regions = 0;
+        for handler in pulled.chain(self.handlers.iter()) {
+            match &handler.kind {
+                HandlerKind::Region { .. } => regions += 1,
+                HandlerKind::Running { .. } | HandlerKind::Catching { shields: true, .. } => return Some(regions),
+                _ => {}
+            }
+        }
+        None
+    }
+
     /// Module index and span of what is running or waiting, innermost script frame first.
     pub fn site(&self) -> Option<(u32, (u32, u32))> {
         self.frames.iter().rev().find_map(|frame| {

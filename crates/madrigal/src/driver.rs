@@ -22,6 +22,9 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+/// What a wait that is over at once costs of a task's budget.
+const EFFECT_FUEL: u32 = 20;
+
 type Waited = Pin<Box<dyn Future<Output = Result<Value, Fault>> + Send>>;
 
 /// A running script task.
@@ -53,10 +56,10 @@ enum Doing {
     Ending(Option<Result<Value, Fault>>),
 }
 
-/// An open region with the number of nodes outside it.
+/// An open region with the number of nodes outside it; a deadline also with the position of its own node.
 enum Open {
     Scope(Scope<TaskFault>, usize),
-    Deadline(Deadline, usize),
+    Deadline(Deadline, usize, usize),
     Mutex { _guard: Option<LockGuard> },
 }
 
@@ -86,32 +89,48 @@ impl ScriptTask {
     /// The fault of a cancellation that is to be delivered now.
     fn delivery(&self) -> Option<(usize, Fault)> {
         let nodes = &self.host.nodes;
-        if !nodes.is_cancelled() || self.vm.is_shielded() {
+        if !nodes.is_cancelled() {
             return None;
         }
-        let (depth, node) = nodes.outermost_cancelled()?;
+        // A running cleanup holds back what was cancelled outside of it, not the deadlines it opened itself.
+        let from = self.vm.regions_outside_shield().map_or(Some(0), |outside| self.first_node_in(outside))?;
+        let (depth, node) = nodes.outermost_cancelled_from(from)?;
         let reason = node.reason()?;
         let expired = reason.kind == CancelKind::Deadline
-            && self.regions.iter().any(|it| matches!(it, Open::Deadline(_, outside) if *outside == depth));
+            && self.regions.iter().any(|it| matches!(it, Open::Deadline(_, _, position) if *position == depth));
         let fault = if expired { Fault::new(FaultKind::Deadline) } else { Fault::cancelled(reason.to_string()) };
         Some((depth, fault))
     }
 
+    /// Position of the first node whose cancellation is not held back by a running cleanup.
+    fn own_nodes(&self) -> usize {
+        let outside = self.vm.regions_outside_shield();
+        outside.and_then(|it| self.first_node_in(it)).unwrap_or(0)
+    }
+
+    /// Position of the first node opened by the regions from `outside` on.
+    fn first_node_in(&self, outside: usize) -> Option<usize> {
+        self.regions.iter().skip(outside).find_map(|it| match it {
+            Open::Scope(_, nodes) | Open::Deadline(_, nodes, _) => Some(*nodes),
+            Open::Mutex { .. } => None,
+        })
+    }
+
     /// Runs the interpreter until it needs something; `true` when the task has to give up its turn.
-    fn run(&mut self) -> bool {
+    fn run(&mut self, fuel: &mut u32) -> bool {
         // Running code is told of a cancellation once; waits are told every time.
         if let Some((depth, fault)) = self.delivery()
-            && self.delivered.is_none_or(|before| depth < before)
+            && self.delivered != Some(depth)
         {
             self.delivered = Some(depth);
             self.vm.interrupt(fault);
         }
-        let fuel = self.host.run.tasks.fuel;
-        match self.vm.step(&mut self.host, fuel) {
+        match self.vm.step(&mut self.host, *fuel) {
             Step::Done(value) => self.doing = Doing::Ending(Some(Ok(value))),
             Step::Faulted(fault) => self.fail(fault),
             Step::OutOfBudget => return true,
             Step::Suspended(effect) => {
+                *fuel = self.vm.fuel_left().saturating_sub(EFFECT_FUEL);
                 if let Err(fault) = self.perform(effect) {
                     self.vm.resume(Resume::Fault(fault));
                 }
@@ -262,9 +281,14 @@ impl ScriptTask {
                 };
                 let after = Duration::from_millis(u64::try_from(millis).unwrap_or(0));
                 let runtime = self.host.context.runtime();
+                if self.vm.is_shielded() {
+                    let shield = self.host.nodes.innermost().shielded_child();
+                    self.host.nodes.push(shield);
+                }
                 let deadline = Deadline::open(self.host.nodes.innermost(), runtime.clock(), after);
+                let position = self.host.nodes.depth();
                 self.host.nodes.push(deadline.node().clone());
-                self.regions.push(Open::Deadline(deadline, outside));
+                self.regions.push(Open::Deadline(deadline, outside, position));
                 Value::Nil
             }
             Region::Mutex => return self.enter_mutex(),
@@ -314,10 +338,11 @@ impl ScriptTask {
                 self.regions.pop();
                 self.vm.resume(Resume::Left);
             }
-            Some(Open::Deadline(deadline, outside)) => {
-                let own = self.host.nodes.outermost_cancelled().is_some_and(|(depth, _)| depth == *outside);
-                let expired = matches!(&outcome, Leaving::Failed(fault) if matches!(fault.kind(), FaultKind::Deadline));
-                if expired && own && deadline.is_cancelled() {
+            Some(Open::Deadline(deadline, _, position)) => {
+                let outermost = self.host.nodes.outermost_cancelled_from(self.own_nodes());
+                let own = outermost.is_some_and(|(depth, _)| depth == *position);
+                if own && deadline.is_cancelled() {
+                    // It passed: what was started inside is cancelled, and waited for however the block ended.
                     self.doing = Doing::Leaving(outcome);
                 } else {
                     self.left(Resume::Left);
@@ -338,7 +363,7 @@ impl ScriptTask {
     /// The innermost region is left.
     fn left(&mut self, resume: Resume) {
         let outside = match self.regions.pop() {
-            Some(Open::Scope(_, outside) | Open::Deadline(_, outside)) => outside,
+            Some(Open::Scope(_, outside) | Open::Deadline(_, outside, _)) => outside,
             Some(Open::Mutex { .. }) | None => self.host.nodes.depth(),
         };
         self.host.nodes.close_to(outside);
@@ -365,12 +390,17 @@ impl ScriptTask {
                     (Ok(()), _) => Resume::Left,
                 }
             }
-            Some(Open::Deadline(deadline, _)) => {
+            Some(Open::Deadline(deadline, ..)) => {
                 let mut drained = deadline.node().drained();
                 if Pin::new(&mut drained).poll(cx).is_pending() {
                     return Poll::Pending;
                 }
-                Resume::Fault(Fault::thrown("Deadline exceeded"))
+                match outcome {
+                    Leaving::Failed(fault) if matches!(fault.kind(), FaultKind::Deadline) => {
+                        Resume::Fault(Fault::thrown("Deadline exceeded"))
+                    }
+                    _ => Resume::Left,
+                }
             }
             Some(Open::Mutex { .. }) | None => Resume::Left,
         };
@@ -566,10 +596,12 @@ impl Future for ScriptTask {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let task = &mut *self;
+        // One budget a turn, however many of its waits are over at once.
+        let mut fuel = task.host.run.tasks.fuel;
         loop {
             let polled = match &task.doing {
                 Doing::Running => {
-                    if task.run() {
+                    if fuel == 0 || task.run(&mut fuel) {
                         task.host.run.stdout.flush();
                         cx.waker().wake_by_ref();
                         return Poll::Pending;

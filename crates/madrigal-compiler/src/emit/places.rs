@@ -53,7 +53,13 @@ impl Emitter<'_> {
         span: Span,
     ) {
         if let Some(operator) = operator {
-            return self.binary_with(operator, register, value, register, span);
+            if !names::has_block(value) {
+                return self.binary_with(operator, register, value, register, span);
+            }
+            // The right side may assign to the variable: what it held before counts.
+            let before = self.state().allocate();
+            self.op(I::Move { dst: before, src: register }, span);
+            return self.binary_with(operator, before, value, register, span);
         }
         if self.push_in_place(register, name, value) {
             return;

@@ -49,6 +49,12 @@ pub fn verify(proto: &Proto, functions: usize) -> Result<(), VerifyError> {
                 return fail(position, format!("{} {field} out of range", instruction.name()));
             }
         }
+        if let Instruction::MakeStruct { start, shape, .. } = *instruction {
+            let fields = proto.shapes.get(shape as usize).map_or(0, |it| it.fields().len());
+            if start as usize + fields > proto.registers as usize {
+                return fail(position, "MakeStruct window out of range".to_owned());
+            }
+        }
         if last_register(instruction).is_some_and(|last| last >= proto.registers as usize) {
             return fail(position, format!("{} window out of range", instruction.name()));
         }

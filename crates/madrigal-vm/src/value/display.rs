@@ -1,6 +1,6 @@
 //! The display form, and dropping of deeply nested values. Both without recursion, so depth is no limit.
 
-use super::Value;
+use super::{HandleObject, Value};
 use std::cell::RefCell;
 use std::fmt::{self, Write};
 
@@ -121,34 +121,44 @@ pub fn display_duration(millis: i64) -> String {
 }
 
 thread_local! {
-    /// Values whose containers are being dropped further up on this thread's stack.
-    static DROPPING: RefCell<Option<Vec<Value>>> = const { RefCell::new(None) };
+    /// What is waiting to be dropped while a drop is going on further up on this thread's stack.
+    static DROPPING: RefCell<Option<Vec<Dropped>>> = const { RefCell::new(None) };
+}
+
+/// The insides of something that is being dropped.
+enum Dropped {
+    Values(#[allow(dead_code)] Vec<Value>),
+    Object(#[allow(dead_code)] Box<dyn HandleObject>),
 }
 
 /// Drops the contents of a container without recursing: the outermost drop on the stack works through a queue.
 pub(super) fn drop_deep(values: Vec<Value>) {
-    let queued = DROPPING.try_with(|cell| {
-        let mut queue = cell.borrow_mut();
-        match queue.as_mut() {
-            Some(queue) => {
-                queue.extend(values.into_iter().filter(|it| !it.is_immediate()));
-                false
-            }
-            None => {
-                *queue = Some(values);
-                true
-            }
+    drop_queued(Dropped::Values(values));
+}
+
+/// Drops what stands behind a handle, which may hold values again, likewise.
+pub(super) fn drop_object(object: Box<dyn HandleObject>) {
+    drop_queued(Dropped::Object(object));
+}
+
+fn drop_queued(insides: Dropped) {
+    let outermost = DROPPING.try_with(|cell| match cell.borrow_mut().as_mut() {
+        Some(queue) => {
+            queue.push(insides);
+            None
         }
+        None => Some(insides),
     });
-    if queued == Ok(true) {
-        loop {
-            // The borrow must end before the value is dropped: its drop comes back here.
-            let next = DROPPING.with(|cell| cell.borrow_mut().as_mut().and_then(Vec::pop));
-            match next {
-                Some(value) => drop(value),
-                None => break,
-            }
+    let Ok(Some(first)) = outermost else { return };
+    DROPPING.with(|cell| *cell.borrow_mut() = Some(Vec::new()));
+    drop(first);
+    loop {
+        // The borrow must end before the value is dropped: its drop comes back here.
+        let next = DROPPING.with(|cell| cell.borrow_mut().as_mut().and_then(Vec::pop));
+        match next {
+            Some(insides) => drop(insides),
+            None => break,
         }
-        DROPPING.with(|cell| *cell.borrow_mut() = None);
     }
+    DROPPING.with(|cell| *cell.borrow_mut() = None);
 }

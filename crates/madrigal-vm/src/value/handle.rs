@@ -1,6 +1,7 @@
 //! Handles: shared things that live outside the interpreter (tasks, channels, atomics, sockets). The interpreter
 //! knows only how to name, print, compare and read members of them.
 
+use super::display::drop_object;
 use super::{Str, Value};
 use std::any::Any;
 use std::fmt;
@@ -8,7 +9,24 @@ use triomphe::Arc;
 
 /// A shared thing outside the interpreter.
 #[derive(Clone)]
-pub struct Handle(Arc<Box<dyn HandleObject>>);
+pub struct Handle(Arc<Shared>);
+
+/// What a handle points to; there until it is dropped.
+struct Shared(Option<Box<dyn HandleObject>>);
+
+impl Shared {
+    fn object(&self) -> &dyn HandleObject {
+        self.0.as_deref().expect("the object is there until the last handle goes")
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        if let Some(object) = self.0.take() {
+            drop_object(object);
+        }
+    }
+}
 
 /// What the interpreter asks of a handle.
 pub trait HandleObject: Any + Send + Sync {
@@ -36,33 +54,33 @@ pub trait HandleObject: Any + Send + Sync {
 impl Handle {
     /// Wraps a thing.
     pub fn new(object: impl HandleObject) -> Handle {
-        Handle(Arc::new(Box::new(object)))
+        Handle(Arc::new(Shared(Some(Box::new(object)))))
     }
 
     /// The thing, when it is a `T`.
     pub fn downcast<T: HandleObject>(&self) -> Option<&T> {
-        let object: &dyn Any = self.0.as_ref().as_ref();
+        let object: &dyn Any = self.0.object();
         object.downcast_ref()
     }
 
     /// What `type_of` answers.
     pub fn type_name(&self) -> &'static str {
-        self.0.type_name()
+        self.0.object().type_name()
     }
 
     /// A readable member.
     pub fn property(&self, name: &Str) -> Option<Value> {
-        self.0.property(name)
+        self.0.object().property(name)
     }
 
     /// Whether `for` can pull values out of it.
     pub fn is_iterable(&self) -> bool {
-        self.0.is_iterable()
+        self.0.object().is_iterable()
     }
 
     /// Whether `==` holds.
     pub fn equals(&self, other: &Handle) -> bool {
-        match (self.0.identity(), other.0.identity()) {
+        match (self.0.object().identity(), other.0.object().identity()) {
             (Some(a), Some(b)) => a == b && self.type_name() == other.type_name(),
             _ => false,
         }
@@ -71,7 +89,7 @@ impl Handle {
 
 impl fmt::Display for Handle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0.display())
+        f.write_str(&self.0.object().display())
     }
 }
 
