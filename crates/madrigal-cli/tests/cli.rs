@@ -177,6 +177,18 @@ fn a_reader_that_leaves_is_no_error() {
     assert_eq!(stderr, "");
 }
 
+#[test]
+fn an_endless_program_ends_with_its_reader() {
+    let endless = file("endless.harn", "while true { println(\"more\") }\n");
+    let mut child = started(&endless);
+    let mut first = String::new();
+    let mut stdout = BufReader::new(child.stdout.take().expect("it is piped"));
+    stdout.read_line(&mut first).expect("the command writes");
+    drop(stdout);
+    let output = child.wait_with_output().expect("the command ends");
+    assert_eq!((first.as_str(), output.status.code()), ("more\n", Some(0)));
+}
+
 fn started(path: &str) -> Child {
     madrigal(&["run", path]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the command starts")
 }

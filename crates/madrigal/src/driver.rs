@@ -515,9 +515,19 @@ impl ScriptTask {
         }
     }
 
+    /// Hands output on. When its reader has gone, nobody waits for more: the run ends, without an error.
+    fn flush(&self) {
+        let run = &self.host.run;
+        run.stdout.flush();
+        if run.stdout.is_closed() {
+            run.tasks.exit.lock().get_or_insert(0);
+            self.host.context.run_node().cancel(CancelReason::new(CancelKind::Shutdown, "nobody reads the output"));
+        }
+    }
+
     /// Tells reports what the task waits for, and where. Output is out before the wait.
     fn publish(&self, what: &'static str, on: Option<Arc<dyn Describe>>) {
-        self.host.run.stdout.flush();
+        self.flush();
         let location = self.vm.site().map(|(module, (start, _))| (module, start));
         self.host.context.set_waiting(Waiting { what, on, location });
     }
@@ -602,7 +612,7 @@ impl Future for ScriptTask {
             let polled = match &task.doing {
                 Doing::Running => {
                     if fuel == 0 || task.run(&mut fuel) {
-                        task.host.run.stdout.flush();
+                        task.flush();
                         cx.waker().wake_by_ref();
                         return Poll::Pending;
                     }
