@@ -103,19 +103,7 @@ pub struct Emitted {
 
 /// Emits one module; `functions` grows by its top-level functions.
 pub fn emit(unit: Unit<'_>, functions: &mut Vec<Str>) -> Emitted {
-    let mut emitter = Emitter {
-        unit,
-        functions,
-        states: Vec::new(),
-        diagnostics: Vec::new(),
-        structs: HashMap::new(),
-        enums: HashSet::new(),
-        interfaces: HashSet::new(),
-        declared: HashSet::new(),
-        slots: HashMap::new(),
-        state_slots: HashMap::new(),
-        placeholders: Vec::new(),
-    };
+    let mut emitter = Emitter::new(unit, functions);
     emitter.collect();
     let body = emitter.module_body();
     let exports = emitter.exports();
@@ -140,24 +128,28 @@ pub fn emit_function(
         imports: Vec::new(),
     };
     let mut functions = Vec::new();
-    let mut emitter = Emitter {
-        unit,
-        functions: &mut functions,
-        states: Vec::new(),
-        diagnostics: Vec::new(),
-        structs: HashMap::new(),
-        enums: HashSet::new(),
-        interfaces: HashSet::new(),
-        declared: HashSet::new(),
-        slots: HashMap::new(),
-        state_slots: HashMap::new(),
-        placeholders: Vec::new(),
-    };
+    let mut emitter = Emitter::new(unit, &mut functions);
     let proto = emitter.bare_function(position);
     (proto, emitter.diagnostics)
 }
 
 impl<'a> Emitter<'a> {
+    fn new(unit: Unit<'a>, functions: &'a mut Vec<Str>) -> Emitter<'a> {
+        Emitter {
+            unit,
+            functions,
+            states: Vec::new(),
+            diagnostics: Vec::new(),
+            structs: HashMap::new(),
+            enums: HashSet::new(),
+            interfaces: HashSet::new(),
+            declared: HashSet::new(),
+            slots: HashMap::new(),
+            state_slots: HashMap::new(),
+            placeholders: Vec::new(),
+        }
+    }
+
     /// The function under construction.
     fn state(&mut self) -> &mut FunctionState {
         self.states.last_mut().expect("code is emitted inside a function")
