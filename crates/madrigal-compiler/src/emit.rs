@@ -23,6 +23,7 @@ use madrigal_vm::bytecode::{Capture, Instruction, Proto};
 use madrigal_vm::{BuiltinTable, Shape, Str};
 use registers::{Binding, FunctionState, Scope, Storage};
 use std::collections::{HashMap, HashSet};
+use std::rc::Rc;
 use triomphe::Arc;
 
 /// What a module gives to its importers.
@@ -43,6 +44,16 @@ pub enum Export {
     Struct(Arc<Shape>),
     /// An enum.
     Enum,
+    /// A module whose functions are reached through its name.
+    Namespace(Rc<HashMap<Name, Export>>),
+}
+
+impl Exports {
+    /// The same under one name.
+    pub(crate) fn within(self, namespace: &str) -> Exports {
+        let only = HashMap::from([(Name::from(namespace), Export::Namespace(Rc::new(self.all)))]);
+        Exports { all: only.clone(), named: only }
+    }
 }
 
 /// What emission of one module needs to know.
@@ -61,6 +72,8 @@ pub struct Unit<'a> {
     pub builtins: &'a BuiltinTable,
     /// Whether calls of unknown names are reported now (files) or fail when they run (`-e`, standard input).
     pub check_calls: bool,
+    /// Whether it belongs to the library and may call natives (names beginning `__`).
+    pub library: bool,
     /// Bodies of the imported modules in load order, run first (entry only).
     pub imports: Vec<Arc<Proto>>,
 }
@@ -125,6 +138,7 @@ pub fn emit_function(
         imported_by: HashMap::new(),
         builtins,
         check_calls: true,
+        library: true,
         imports: Vec::new(),
     };
     let mut functions = Vec::new();

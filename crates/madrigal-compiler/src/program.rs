@@ -25,6 +25,15 @@ pub struct Found {
     pub path: String,
     /// Its text.
     pub text: String,
+    /// For modules of the library; nothing for files.
+    pub library: Option<LibraryModule>,
+}
+
+/// What is special about a module of the library: it may call natives, and its frames are not shown in stack notes.
+#[derive(Clone, Debug, Default)]
+pub struct LibraryModule {
+    /// The name under which importers find its functions; without one they are bound as they are.
+    pub namespace: Option<&'static str>,
 }
 
 /// How a program is compiled.
@@ -64,7 +73,7 @@ pub fn compile(
         bodies: Vec::new(),
         depth: 0,
     };
-    session.module(Found { key: path.to_owned(), path: path.to_owned(), text: text.to_owned() })?;
+    session.module(Found { key: path.to_owned(), path: path.to_owned(), text: text.to_owned(), library: None })?;
     session.link(path, text, builtins.clone())
 }
 
@@ -116,6 +125,7 @@ struct Session<'a> {
 /// A module of the session; `emitted` is missing while it is being loaded.
 struct Slot {
     source: Arc<SourceText>,
+    library: bool,
     emitted: Option<(triomphe::Arc<Proto>, usize, Exports)>,
 }
 
@@ -125,7 +135,7 @@ impl Session<'_> {
         let index = self.modules.len();
         let source = SourceFile::new(found.path.clone(), found.text.clone());
         let text = Arc::new(SourceText::new(found.path.clone(), found.text));
-        self.modules.push(Slot { source: text, emitted: None });
+        self.modules.push(Slot { source: text, library: found.library.is_some(), emitted: None });
         self.known.insert(found.key, index);
         let module = front(&source)?;
         let mut imported = HashMap::new();
@@ -144,12 +154,17 @@ impl Session<'_> {
             imported_by,
             builtins: self.builtins,
             check_calls: entry && self.options.check_calls,
+            library: found.library.is_some(),
             imports: if entry { self.bodies.clone() } else { Vec::new() },
         };
         let Emitted { body, state_len, exports, diagnostics } = emit::emit(unit, &mut self.functions);
         if !diagnostics.is_empty() {
             return Err(Rejected { source, diagnostics });
         }
+        let exports = match found.library.and_then(|it| it.namespace) {
+            Some(name) => exports.within(name),
+            None => exports,
+        };
         self.bodies.push(body.clone());
         self.modules[index].emitted = Some((body, state_len, exports));
         Ok(index)
@@ -162,9 +177,6 @@ impl Session<'_> {
         importer: &str,
         imported: &mut HashMap<Name, Export>,
     ) -> Result<Vec<Name>, String> {
-        if import.path.starts_with("std/") {
-            return Err(format!("Unknown stdlib module: {}", import.path));
-        }
         let found = self.loader.load(importer, &import.path)?;
         let path = found.path.clone();
         let index = match self.known.get(&found.key) {
@@ -205,7 +217,7 @@ impl Session<'_> {
                 return Err(Rejected { source: SourceFile::new(path, text), diagnostics: vec![diagnostic] });
             }
             let body = Closure::new(body, Box::default());
-            modules.push(ModuleUnit { source: slot.source, state_len, body, internal: false });
+            modules.push(ModuleUnit { source: slot.source, state_len, body, internal: slot.library });
         }
         Ok(Program { modules, functions, builtins })
     }

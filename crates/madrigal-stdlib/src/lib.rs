@@ -17,6 +17,7 @@ pub mod iterators;
 pub mod json;
 mod lists;
 mod math;
+pub mod modules;
 mod output;
 mod paths;
 pub mod prelude;

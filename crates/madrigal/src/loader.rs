@@ -1,6 +1,7 @@
-//! Imported files from disk.
+//! Imported files from disk, and the modules of the library.
 
-use madrigal_compiler::program::{Found, Loader};
+use madrigal_compiler::program::{Found, LibraryModule, Loader};
+use madrigal_stdlib::modules;
 use std::path::{Path, PathBuf};
 
 /// Finds imports beside the importing file.
@@ -8,13 +9,18 @@ pub(crate) struct Files;
 
 impl Loader for Files {
     fn load(&self, importer: &str, path: &str) -> Result<Found, String> {
+        if path.starts_with("std/") {
+            let module = modules::find(path).ok_or_else(|| format!("Unknown stdlib module: {path}"))?;
+            let library = Some(LibraryModule { namespace: module.namespace });
+            return Ok(Found { key: path.to_owned(), path: path.to_owned(), text: module.text.to_owned(), library });
+        }
         let directory = Path::new(importer).parent().unwrap_or(Path::new(""));
         let joined = directory.join(path);
         let file = if !joined.exists() && joined.extension().is_none() { with_extension(&joined) } else { joined };
         let shown = file.display().to_string();
         let text = read(&file).map_err(|reason| format!("Import error: cannot read '{shown}': {reason}"))?;
         let key = file.canonicalize().unwrap_or_else(|_| file.clone()).display().to_string();
-        Ok(Found { key, path: shown, text })
+        Ok(Found { key, path: shown, text, library: None })
     }
 }
 

@@ -34,7 +34,7 @@ impl Emitter<'_> {
             return Callee::Constructor(shape);
         }
         if let Some(builtin) = self.unit.builtins.function(&name.0)
-            && (self.unit.index == u32::MAX || !name.0.starts_with("__"))
+            && (self.unit.library || !name.0.starts_with("__"))
         {
             return Callee::Builtin(self.state().builder.builtin(builtin));
         }
@@ -165,8 +165,8 @@ impl Emitter<'_> {
         span: Span,
     ) {
         let at = self.window(dst);
-        if let Some(function) = self.namespace_function(receiver, &name.0) {
-            self.call_callee(Callee::Script(function), name, arguments, at, span);
+        if let Some(callee) = self.namespace_function(receiver, &name.0) {
+            self.call_callee(callee, name, arguments, at, span);
         } else if let Some(enumeration) = self.enum_receiver(receiver) {
             self.enum_variant(&enumeration, &name.0, arguments, at, span);
         } else {
@@ -201,10 +201,26 @@ impl Emitter<'_> {
     }
 
     /// The function that `NAMESPACE.name` means, unless a variable hides the namespace.
-    fn namespace_function(&mut self, receiver: &Expr, name: &Name) -> Option<madrigal_vm::Closure> {
+    fn namespace_function(&mut self, receiver: &Expr, name: &Name) -> Option<Callee> {
         let ExprKind::Name(namespace) = &receiver.kind else { return None };
-        let function = self.unit.builtins.script(&format!("{namespace}.{name}"))?.clone();
-        self.resolve(namespace).is_none().then_some(function)
+        if self.resolve(namespace).is_some() {
+            return None;
+        }
+        if let Some(Export::Namespace(members)) = self.unit.imported.get(namespace) {
+            return Some(match members.get(name) {
+                Some(Export::Function(slot)) => Callee::Storage(Storage::Function(*slot)),
+                _ => Callee::Unknown,
+            });
+        }
+        self.unit.builtins.script(&format!("{namespace}.{name}")).map(|it| Callee::Script(it.clone()))
+    }
+
+    /// The slot of the function that `NAMESPACE.name` means, for an imported namespace.
+    pub(super) fn namespace_member(&mut self, object: &Expr, name: &Name) -> Option<u16> {
+        match self.namespace_function(object, name)? {
+            Callee::Storage(Storage::Function(slot)) => Some(slot),
+            _ => None,
+        }
     }
 
     /// `E.V(arguments)`: the fields stand from `at` on.

@@ -402,6 +402,9 @@ impl Emitter<'_> {
             self.op(I::MakeEnum { count: 0, at, enumeration, variant }, span);
             return self.op(I::Take { dst, src: at }, span);
         }
+        if let Some(slot) = self.namespace_member(object, &name.0) {
+            return self.read_place(Storage::Function(slot), &name.0, dst, span);
+        }
         let object = self.member_object(object, dst);
         let name = self.name(&name.0);
         self.op(
