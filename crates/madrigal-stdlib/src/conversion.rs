@@ -72,6 +72,7 @@ fn to_list(_: &mut Cx<'_>, mut args: Args<'_>) -> Result<Value, Fault> {
 fn len(_: &mut Cx<'_>, args: Args<'_>) -> Result<usize, Fault> {
     Ok(match args.get(0) {
         Value::String(it) => it.count(),
+        Value::Bytes(it) => it.len(),
         Value::List(it) => it.len(),
         Value::Dict(it) => it.len(),
         Value::Set(it) => it.len(),
@@ -141,6 +142,7 @@ fn addr_of(_: &mut Cx<'_>, args: Args<'_>) -> Result<String, Fault> {
         Value::Dict(it) => format!("dict@{:p}", it.address()),
         Value::Set(it) => format!("set@{:p}", it.address()),
         Value::String(it) => format!("string@{:p}", it.address()),
+        Value::Bytes(it) => format!("bytes@{:p}", it.address()),
         Value::Closure(it) => format!("closure@{:p}", it.proto()),
         Value::Builtin(it) => format!("builtin@{}", it.name),
         other => format!("{}@{other}", other.type_name()),

@@ -3,6 +3,7 @@
 
 mod reader;
 
+use data_encoding::BASE64;
 use madrigal_vm::{Args, Cx, Fault, Str, Value};
 use std::fmt::Write;
 
@@ -55,6 +56,7 @@ fn write_shallow<'a>(out: &mut String, value: &'a Value, parts: &mut Vec<Part<'a
         Value::Float(it) if it.is_finite() => write_display(out, it),
         Value::Duration(it) => write_display(out, it),
         Value::String(it) => write_text(out, it),
+        Value::Bytes(it) => write_display(out, &format_args!("{{\"$bytes_b64\":\"{}\"}}", BASE64.encode(it))),
         Value::Range(_) => write_text(out, &value.display()),
         Value::Enum(it) if it.fields().is_empty() => write_text(out, &value.display()),
         Value::Enum(it) => array(out, it.fields().iter(), parts),

@@ -6,8 +6,10 @@
 #![forbid(unsafe_code)]
 
 mod assertions;
+mod bytes;
 pub mod concurrency;
 mod conversion;
+mod encodings;
 mod environment;
 mod errors;
 mod files;
@@ -25,6 +27,7 @@ mod process;
 mod regexes;
 mod results;
 mod sets;
+mod strict;
 pub mod task;
 pub mod tcp;
 #[cfg(test)]
@@ -42,8 +45,10 @@ use madrigal_vm::BuiltinTable;
 /// Adds the whole library to a table.
 pub fn register(table: &mut BuiltinTable) {
     assertions::register(table);
+    bytes::register(table);
     concurrency::register(table);
     conversion::register(table);
+    encodings::register(table);
     environment::register(table);
     errors::register(table);
     files::register(table);

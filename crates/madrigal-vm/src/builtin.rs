@@ -210,6 +210,7 @@ fn kind_named(name: &str) -> Option<Kind> {
         "float" => Kind::Float,
         "duration" => Kind::Duration,
         "string" => Kind::String,
+        "bytes" => Kind::Bytes,
         "list" => Kind::List,
         "dict" => Kind::Dict,
         "set" => Kind::Set,

@@ -27,6 +27,6 @@ pub use generator::GeneratorKind;
 pub use program::{ModuleUnit, Program, SourceText};
 pub use received::Received;
 pub use value::{
-    Closure, Dict, EnumValue, Handle, HandleObject, Kind, List, Pair, Range, Set, Shape, Str, Struct, Value,
+    Bytes, Closure, Dict, EnumValue, Handle, HandleObject, Kind, List, Pair, Range, Set, Shape, Str, Struct, Value,
 };
 pub use vm::{Seed, Vm};

@@ -1,6 +1,7 @@
 //! The value type: 16 bytes, immediates inline, everything else one shared pointer, copied on write.
 //! One file per kind below; here only what all kinds share. Invariant: nothing can come to contain itself.
 
+mod bytes;
 mod closure;
 mod compare;
 mod dict;
@@ -14,6 +15,7 @@ mod set;
 mod structure;
 mod text;
 
+pub use bytes::Bytes;
 pub use closure::{Closure, ClosureObject};
 pub use compare::{compare, equal, structural_key};
 pub use dict::Dict;
@@ -55,6 +57,8 @@ pub enum Value {
     Duration(i64),
     /// Text.
     String(Str),
+    /// Bytes.
+    Bytes(Bytes),
     /// A list.
     List(List),
     /// A dict.
@@ -99,12 +103,13 @@ pub enum Kind {
     Enum,
     Closure,
     Builtin,
+    Bytes,
     Handle,
 }
 
 impl Kind {
     /// How many kinds there are.
-    pub const COUNT: usize = 16;
+    pub const COUNT: usize = 17;
 }
 
 impl Clone for Value {
@@ -126,6 +131,7 @@ impl Value {
     fn clone_shared(&self) -> Value {
         match self {
             Value::String(it) => Value::String(it.clone()),
+            Value::Bytes(it) => Value::Bytes(it.clone()),
             Value::List(it) => Value::List(it.clone()),
             Value::Dict(it) => Value::Dict(it.clone()),
             Value::Set(it) => Value::Set(it.clone()),
@@ -193,6 +199,7 @@ impl Value {
             Value::Float(_) => "float",
             Value::Duration(_) => "duration",
             Value::String(_) => "string",
+            Value::Bytes(_) => "bytes",
             Value::List(_) => "list",
             Value::Dict(_) => "dict",
             Value::Set(_) => "set",
@@ -215,6 +222,7 @@ impl Value {
             Value::Float(_) => Kind::Float,
             Value::Duration(_) => Kind::Duration,
             Value::String(_) => Kind::String,
+            Value::Bytes(_) => Kind::Bytes,
             Value::List(_) => Kind::List,
             Value::Dict(_) => Kind::Dict,
             Value::Set(_) => Kind::Set,
@@ -238,6 +246,7 @@ impl Value {
             Value::Float(it) => *it != 0.0,
             Value::Duration(it) => *it != 0,
             Value::String(it) => !it.is_empty(),
+            Value::Bytes(it) => !it.is_empty(),
             Value::List(it) => !it.is_empty(),
             Value::Dict(it) => !it.is_empty(),
             Value::Set(it) => !it.is_empty(),
@@ -281,6 +290,14 @@ impl Value {
         match self {
             Value::String(it) => Some(it.as_str()),
             _ => None,
+        }
+    }
+
+    /// The bytes of a bytes value, or those of a string.
+    pub fn as_octets(&self) -> Option<&[u8]> {
+        match self {
+            Value::Bytes(it) => Some(it),
+            other => other.as_str().map(str::as_bytes),
         }
     }
 
@@ -353,6 +370,12 @@ impl From<String> for Value {
 impl From<Str> for Value {
     fn from(it: Str) -> Value {
         Value::String(it)
+    }
+}
+
+impl From<Bytes> for Value {
+    fn from(it: Bytes) -> Value {
+        Value::Bytes(it)
     }
 }
 

@@ -47,7 +47,7 @@ fn is_of(kind: Simple, value: &Value) -> bool {
         Simple::Set => matches!(value, Value::Set(_)),
         Simple::Nil => value.is_nil(),
         Simple::Closure => value.is_callable(),
-        Simple::Bytes => value.type_name() == "bytes",
+        Simple::Bytes => matches!(value, Value::Bytes(_)),
     }
 }
 

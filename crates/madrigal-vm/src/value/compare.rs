@@ -59,6 +59,7 @@ fn equal_shallow<'a>(a: &'a Value, b: &'a Value, pending: &mut Vec<(&'a Value, &
         (Value::Float(a), Value::Float(b)) => a == b,
         (Value::Duration(a), Value::Duration(b)) => a == b,
         (Value::String(a), Value::String(b)) => a == b,
+        (Value::Bytes(a), Value::Bytes(b)) => a == b,
         (Value::List(a), Value::List(b)) => {
             pending.extend(a.iter().zip(b.iter()));
             a.len() == b.len()
@@ -190,6 +191,11 @@ pub fn structural_key(value: &Value) -> String {
             Value::Float(it) => write!(out, "f{};", it.to_bits()),
             Value::Duration(it) => write!(out, "d{it};"),
             Value::String(it) => write!(out, "s{}:{it}", it.len()),
+            Value::Bytes(it) => {
+                out.push('b');
+                let _ = it.iter().try_for_each(|byte| write!(out, "{byte:02x}"));
+                out.write_char(';')
+            }
             Value::List(items) => {
                 parts.push(Part::Text("]"));
                 for item in items.iter().rev() {

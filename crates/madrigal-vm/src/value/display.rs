@@ -33,6 +33,7 @@ fn shallow<'a>(value: &'a Value, parts: &mut Vec<Part<'a>>, f: &mut fmt::Formatt
         Value::Float(it) => f.write_str(&display_float(*it)),
         Value::Duration(it) => f.write_str(&display_duration(*it)),
         Value::String(it) => f.write_str(it),
+        Value::Bytes(it) => write!(f, "{it}"),
         Value::List(items) => sequence("[", items.iter(), "]", parts, f),
         Value::Set(items) => sequence("set(", items.iter(), ")", parts, f),
         Value::Dict(entries) => fields("{", entries.iter(), parts, f),

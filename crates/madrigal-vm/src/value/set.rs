@@ -173,6 +173,7 @@ fn same(a: &Value, b: &Value) -> bool {
         (Value::Int(a), Value::Int(b)) | (Value::Duration(a), Value::Duration(b)) => a == b,
         (Value::Float(a), Value::Float(b)) => a.to_bits() == b.to_bits(),
         (Value::String(a), Value::String(b)) => a == b,
+        (Value::Bytes(a), Value::Bytes(b)) => a == b,
         (a, b) => a.type_name() == b.type_name() && structural_key(a) == structural_key(b),
     }
 }
@@ -192,6 +193,7 @@ fn hash<H: Hasher>(value: &Value, nesting: u32, state: &mut H) {
         Value::Float(it) => number(*it, state),
         Value::Duration(it) => (3u8, it).hash(state),
         Value::String(it) => (4u8, it.as_str()).hash(state),
+        Value::Bytes(it) => (15u8, &**it).hash(state),
         Value::Range(it) => (5u8, it.start(), it.end(), it.is_exclusive()).hash(state),
         Value::Builtin(it) => (6u8, it.name).hash(state),
         Value::Closure(_) => 7u8.hash(state),
