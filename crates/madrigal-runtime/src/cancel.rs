@@ -516,40 +516,41 @@ impl Future for Drained {
 ///
 /// The answer to "which block does this cancellation belong to" is [`CancelStack::outermost_cancelled`].
 pub struct CancelStack {
-    nodes: Vec<CancelNode>,
+    base: CancelNode,
+    nested: Vec<CancelNode>,
 }
 
 impl CancelStack {
     /// A stack with nothing open but `base`, usually the task's own node.
     pub fn new(base: CancelNode) -> CancelStack {
-        CancelStack { nodes: vec![base] }
+        CancelStack { base, nested: Vec::new() }
     }
 
     /// Opens a node beneath the innermost one and answers it.
     pub fn open(&mut self) -> CancelNode {
         let node = self.innermost().child();
-        self.nodes.push(node.clone());
+        self.nested.push(node.clone());
         node
     }
 
     /// Pushes a node opened elsewhere, which must lie beneath the innermost one (a scope's, a deadline's).
     pub fn push(&mut self, node: CancelNode) {
-        self.nodes.push(node);
+        self.nested.push(node);
     }
 
     /// Closes everything above `depth` nodes. The task's own node stays whatever `depth` is.
     pub fn close_to(&mut self, depth: usize) {
-        self.nodes.truncate(depth.max(1));
+        self.nested.truncate(depth.saturating_sub(1));
     }
 
     /// How many nodes are open, the task's own included.
     pub fn depth(&self) -> usize {
-        self.nodes.len()
+        1 + self.nested.len()
     }
 
     /// Where new child tasks belong.
     pub fn innermost(&self) -> &CancelNode {
-        self.nodes.last().expect("the base node stays open")
+        self.nested.last().unwrap_or(&self.base)
     }
 
     /// Whether any open node is cancelled. One load: cancellation always reaches the innermost, shields excepted.
@@ -559,16 +560,20 @@ impl CancelStack {
 
     /// The outermost cancelled node with its depth (0 is the task itself): the block the cancellation belongs to.
     pub fn outermost_cancelled(&self) -> Option<(usize, &CancelNode)> {
-        self.nodes.iter().enumerate().find(|(_, node)| node.is_cancelled())
+        self.outermost_cancelled_from(0)
     }
 
     /// As `outermost_cancelled`, among the nodes from position `first` on.
     pub fn outermost_cancelled_from(&self, first: usize) -> Option<(usize, &CancelNode)> {
-        self.nodes.iter().enumerate().skip(first).find(|(_, node)| node.is_cancelled())
+        self.nodes().enumerate().skip(first).find(|(_, node)| node.is_cancelled())
     }
 
     /// Whether `node` is one of the open ones, and at which depth.
     pub fn position(&self, node: &CancelNode) -> Option<usize> {
-        self.nodes.iter().position(|open| open.is_same(node))
+        self.nodes().position(|open| open.is_same(node))
+    }
+
+    fn nodes(&self) -> impl Iterator<Item = &CancelNode> {
+        std::iter::once(&self.base).chain(&self.nested)
     }
 }

@@ -27,6 +27,11 @@ pub(crate) fn current() -> Option<Arc<AnyTask>> {
     FRAME.with(|frame| frame.current.borrow().clone())
 }
 
+/// Gives `look` the task being polled on this thread. It must not poll or create any.
+pub(crate) fn with_current<R>(look: impl FnOnce(Option<&Arc<AnyTask>>) -> R) -> R {
+    FRAME.with(|frame| look(frame.current.borrow().as_ref()))
+}
+
 /// Whether `task` is the one being polled on this thread.
 pub(crate) fn is_current(task: &Arc<AnyTask>) -> bool {
     FRAME.with(|frame| frame.current.borrow().as_ref().is_some_and(|current| Arc::ptr_eq(current, task)))

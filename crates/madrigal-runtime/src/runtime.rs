@@ -491,8 +491,9 @@ impl TaskContext {
         F::Output: Into<Outcome<T, E>>,
     {
         let header = &self.task().0.header;
-        let parent = spec.under.clone().unwrap_or_else(|| header.run().node.clone());
-        let admitted: Result<_, ScopeClosed> = create_spawned(header.lineage(), spec, parent, None, make, || Ok(()));
+        let identity = header.lineage().next_child(spec.kind, spec.label.clone());
+        let node = &header.run().node;
+        let admitted: Result<_, ScopeClosed> = create_spawned(identity, spec, node, None, make, || Ok(()));
         admitted.expect("no scope, nothing to refuse it")
     }
 }

@@ -15,7 +15,7 @@ use parking_lot::Mutex;
 use crate::cancel::{CancelKind, CancelNode, CancelReason};
 use crate::failure::Failure;
 use crate::handle::{SpawnSink, TaskHandle};
-use crate::identity::Lineage;
+use crate::identity::{Identity, Lineage};
 use crate::task::{Birth, Outcome, TaskCell, TaskContext, TaskRef, TaskSpec};
 use crate::waiting::WaitKind;
 
@@ -143,11 +143,12 @@ impl<E: Failure> ScopeHandle<E> {
         F: Future + Send + 'static,
         F::Output: Into<Outcome<T, E>>,
     {
-        let current = TaskRef::current();
-        let creator = current.as_ref().map_or(&self.shared.owner, |task| task.0.header.lineage());
-        let parent = spec.under.as_ref().unwrap_or(&self.shared.node).clone();
+        let identity = crate::frame::with_current(|task| {
+            let creator = task.map_or(&self.shared.owner, |task| task.header.lineage());
+            creator.next_child(spec.kind, spec.label.clone())
+        });
         let scope = Some(self.shared.clone());
-        create_spawned(creator, spec, parent, scope, make, || self.shared.admit())
+        create_spawned(identity, spec, &self.shared.node, scope, make, || self.shared.admit())
     }
 
     /// As `spawn`, for a future that needs no context: it is dropped when its task is cancelled.
@@ -193,9 +194,9 @@ impl<E: Failure> ScopeHandle<E> {
 }
 
 pub(crate) fn create_spawned<T: Send + 'static, E: Failure, F>(
-    creator: &Arc<Lineage>,
+    identity: Identity,
     spec: TaskSpec,
-    parent: CancelNode,
+    node: &CancelNode,
     scope: Option<Arc<ScopeShared<E>>>,
     make: impl FnOnce(TaskContext) -> F,
     admit: impl FnOnce() -> Result<(), ScopeClosed>,
@@ -205,8 +206,8 @@ where
     F::Output: Into<Outcome<T, E>>,
 {
     let birth = Birth {
-        identity: creator.next_child(spec.kind, spec.label),
-        parent,
+        identity,
+        parent: spec.under.unwrap_or_else(|| node.clone()),
         on_cancel: spec.on_cancel,
         inline_start: spec.inline_start,
         sink: SpawnSink::new(scope, spec.settled),

@@ -306,7 +306,8 @@ impl TaskHeader {
 enum Stage<T, E, F> {
     /// The task's future is being made.
     Empty,
-    Running(F),
+    /// A box of its own: a handle keeps the task's memory long after this is gone.
+    Running(Pin<Box<F>>),
     /// The future is gone; what lives beneath the task has to end first.
     Draining(Outcome<T, E>),
     Ended,
@@ -336,7 +337,7 @@ impl<T, E, F, S> FutureBody<T, E, F, S> {
     }
 
     pub(crate) fn set_future(&self, future: F) {
-        self.run.lock().stage = Stage::Running(future);
+        self.run.lock().stage = Stage::Running(Box::pin(future));
     }
 
     /// Breaks the cycle of a task that was refused: its future owns its context, which owns the task.
@@ -450,10 +451,7 @@ where
         let Stage::Running(future) = &mut self.stage else {
             return Poll::Ready(());
         };
-        // SAFETY: the future lives inside the `Arc` of its task and never moves: `stage` is private to this module,
-        // `set_future` puts the future there once, before the first poll, and `end_future` drops it in place.
-        let future = unsafe { Pin::new_unchecked(future) };
-        let outcome = match catch_unwind(AssertUnwindSafe(|| future.poll(cx))) {
+        let outcome = match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx))) {
             Ok(Poll::Pending) => return self.arm_grace(header, cx),
             Ok(Poll::Ready(output)) => output.into(),
             Err(panic) => Outcome::Failed(E::from_panic(panic_message(&*panic))),

@@ -118,7 +118,7 @@ impl Vm {
             received: None,
             pulls: Vec::new(),
         };
-        vm.stack.reserve(1 + args.len());
+        vm.stack.reserve(1 + args.len().max(entry.proto().registers as usize));
         for (position, arg) in args.iter().enumerate() {
             *vm.stack.at(position + 1) = arg.clone();
         }

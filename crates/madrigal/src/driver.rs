@@ -202,8 +202,9 @@ impl ScriptTask {
         };
         let vm = self.vm.seed().task(body, &[]);
         let (run, values) = (self.host.run.clone(), self.host.values.clone());
-        let spec = |kind| TaskSpec { inline_start: true, ..TaskSpec::new(kind).with_grace(run.tasks.grace) };
-        let make = |context: TaskContext| ScriptTask::new(vm, run.clone(), context, values);
+        let grace = run.tasks.grace;
+        let spec = |kind| TaskSpec { inline_start: true, ..TaskSpec::new(kind).with_grace(grace) };
+        let make = |context: TaskContext| ScriptTask::new(vm, run, context, values);
         let handle = match how {
             Spawning::Child => {
                 let spec = spec(TaskKind::SPAWN).under(self.host.nodes.innermost());

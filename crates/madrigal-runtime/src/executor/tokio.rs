@@ -81,13 +81,19 @@ impl Tokio {
     }
 
     pub(super) fn spawn_all(&self, tasks: &mut Vec<Arc<AnyTask>>) {
-        poll_inline(tasks);
-        // A worker runs what it was handed last before all else, and the rest in order.
-        let mut in_order = tasks.drain(..);
-        let first = in_order.next();
-        for task in in_order.chain(first) {
-            drop(self.handle.spawn(Job(Some(task))));
+        poll_inline(tasks, |task| self.spawn(task));
+        if tasks.iter().all(|task| task.header.inline_start) {
+            let share = tasks.len() / (2 * self.activity.workers as usize);
+            let batches: Vec<_> = tasks.chunks(share.clamp(1, BATCH_MAX)).map(<[_]>::to_vec).collect();
+            tasks.clear();
+            in_order(batches, |tasks| drop(self.handle.spawn(Batch(tasks))));
+        } else {
+            in_order(tasks.drain(..), |task| self.spawn(task));
         }
+    }
+
+    fn spawn(&self, task: Arc<AnyTask>) {
+        drop(self.handle.spawn(Job(Some(task))));
     }
 
     pub(super) fn handle(&self) -> &Handle {
@@ -159,27 +165,72 @@ impl Tokio {
     }
 }
 
-/// How long the first polls at the place of creation may take together, before other threads are to share in.
+/// Hands work over so that it starts in order: a worker runs what it was handed last before all else, and the rest in
+/// order.
+fn in_order<W>(work: impl IntoIterator<Item = W>, hand_over: impl FnMut(W)) {
+    let mut work = work.into_iter();
+    let first = work.next();
+    work.chain(first).for_each(hand_over);
+}
+
+/// How long first polls may take together in one go, before others get a turn or threads share in.
 const INLINE_TIME_MAX: Duration = Duration::from_micros(50);
 
-/// Polls the first tasks of a batch right here, in order, and keeps those that did not end at once.
-fn poll_inline(tasks: &mut Vec<Arc<AnyTask>>) {
+/// Most tasks whose polls are short that start as one job.
+const BATCH_MAX: usize = 32;
+
+/// Polls the first tasks of a batch right here, in order. Those that did not end at once go to `pending`; the others
+/// stay when time is up.
+fn poll_inline(tasks: &mut Vec<Arc<AnyTask>>, mut pending: impl FnMut(Arc<AnyTask>)) {
     if !tasks[0].header.inline_start || !crate::frame::enter_inline() {
         return;
     }
     let deadline = Instant::now() + INLINE_TIME_MAX;
-    let mut in_time = true;
-    tasks.retain(|task| {
-        if !in_time || !task.header.inline_start {
-            in_time = false;
-            return true;
-        }
+    let mut done = 0;
+    while let Some(task) = tasks.get(done).filter(|task| task.header.inline_start) {
+        done += 1;
         // What wakes it meanwhile may do nothing: it is polled again, once the executor has it.
-        let polled = crate::frame::poll(task, &mut Context::from_waker(Waker::noop()));
-        in_time = Instant::now() < deadline;
-        polled.is_pending()
-    });
+        if crate::frame::poll(task, &mut Context::from_waker(Waker::noop())).is_pending() {
+            pending(task.clone());
+        }
+        if Instant::now() >= deadline {
+            break;
+        }
+    }
+    tasks.drain(..done);
     crate::frame::leave_inline();
+}
+
+/// Tasks that are likely to end at their first poll: only those that do not get a job of their own.
+struct Batch(Vec<Arc<AnyTask>>);
+
+impl Future for Batch {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let handle = Handle::current();
+        if !self.0.is_empty() {
+            poll_inline(&mut self.0, |task| drop(handle.spawn(Job(Some(task)))));
+        }
+        if self.0.is_empty() {
+            return Poll::Ready(());
+        }
+        // They take their time: others may share in.
+        if self.0.len() > 1 {
+            let half = self.0.len() / 2;
+            drop(handle.spawn(Batch(self.0.split_off(half))));
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+}
+
+impl Drop for Batch {
+    fn drop(&mut self) {
+        for task in self.0.drain(..) {
+            task.body.abandon(&task);
+        }
+    }
 }
 
 /// A task as tokio sees it. Kept to two words: then tokio's own part of a task fits in 128 bytes.
