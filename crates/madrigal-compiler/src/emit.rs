@@ -18,7 +18,7 @@ mod statements;
 
 use crate::hir::{Module, Name, Span};
 use builder::Head;
-use madrigal_syntax::{Code, Diagnostic};
+use madrigal_syntax::{Code, Diagnostic, SourceFile};
 use madrigal_vm::bytecode::{Capture, Instruction, Proto};
 use madrigal_vm::{BuiltinTable, Shape, Str};
 use registers::{Binding, FunctionState, Scope, Storage};
@@ -60,6 +60,8 @@ impl Exports {
 pub struct Unit<'a> {
     /// The module.
     pub module: &'a Module,
+    /// Its text.
+    pub source: &'a SourceFile,
     /// Its index in the program.
     pub index: u32,
     /// Whether it is the entry file.
@@ -127,11 +129,13 @@ pub fn emit(unit: Unit<'_>, functions: &mut Vec<Str>) -> Emitted {
 /// Emits the function at `position` of a library module: without captures, seeing only builtins.
 pub fn emit_function(
     module: &Module,
+    source: &SourceFile,
     position: usize,
     builtins: &BuiltinTable,
 ) -> (Option<(Name, Arc<Proto>)>, Vec<Diagnostic>) {
     let unit = Unit {
         module,
+        source,
         index: u32::MAX,
         entry: false,
         imported: HashMap::new(),
@@ -182,6 +186,12 @@ impl<'a> Emitter<'a> {
         self.diagnostics.push(Diagnostic::error(code, span, message));
     }
 
+    /// `Compile error at line L: MESSAGE`
+    fn compile_error(&mut self, message: &str, span: Span) {
+        let line = self.unit.source.line_of(span.start);
+        self.error(Code::COMPILE, format!("Compile error at line {line}: {message}"), span);
+    }
+
     /// Starts a function; `bound` are its parameters.
     fn begin(&mut self, name: Str, self_name: Option<Name>) {
         self.states.push(FunctionState::new(name, self_name));
@@ -191,8 +201,7 @@ impl<'a> Emitter<'a> {
     fn finish(&mut self, param_names: Vec<Str>, params: u16, rest: bool) -> Arc<Proto> {
         let state = self.states.pop().expect("a function was begun");
         if state.builder.overflow {
-            let message = format!("function '{}' is too large", state.name);
-            self.error(Code::COMPILE, format!("Compile error: {message}"), Span::default());
+            self.compile_error(&format!("function '{}' is too large", state.name), Span::default());
         }
         let head = Head {
             name: state.name.clone(),
@@ -201,7 +210,7 @@ impl<'a> Emitter<'a> {
             params,
             rest,
             registers: state.count(),
-            captures: state.captures.iter().map(|it| it.1).collect(),
+            captures: state.captures.iter().map(|it| it.from).collect(),
             copied_captures: state.copied_captures,
             generator: state.generator,
         };
@@ -225,8 +234,7 @@ impl<'a> Emitter<'a> {
             state.builder.place(after);
             state.depth = depth;
         }
-        let scope = state.scopes.pop().expect("a scope is open");
-        state.release(scope.first);
+        state.pop_scope();
     }
 
     /// Binds a name in the scope on top. A second declaration of an immutable name throws when it runs.
@@ -234,16 +242,34 @@ impl<'a> Emitter<'a> {
         if &**name == "_" {
             return;
         }
-        let known = self.state().scope().bindings.iter().position(|it| it.name == *name);
-        if let Some(known) = known {
-            let before = self.state().scope().bindings.remove(known);
-            if !before.mutable && !mutable {
-                let index = self.name(name);
-                self.op(Instruction::Redeclare { name: index }, span);
-            }
+        let before = self.state().bind(name, place, mutable);
+        let taken = before.is_some_and(|it| !it.mutable)
+            || before.is_none() && (self.state().scope().types.contains(name) || self.is_taken_here(name));
+        if taken && !mutable {
+            let index = self.name(name);
+            self.op(Instruction::Redeclare { name: index }, span);
         }
-        let binding = Binding { name: name.clone(), place, mutable };
-        self.state().scope().bindings.push(binding);
+    }
+
+    /// A type declaration is reached: it binds its name like any other.
+    fn declare_type(&mut self, name: &Name, span: Span) {
+        let state = self.state();
+        let bound = state.find_here(name).is_some_and(|it| !it.mutable);
+        let known = !state.scope().types.insert(name.clone());
+        if bound || known || self.is_taken_here(name) {
+            let index = self.name(name);
+            self.op(Instruction::Redeclare { name: index }, span);
+        }
+    }
+
+    /// Whether the scope on top is that of the file and the name is taken there already.
+    fn is_taken_here(&self, name: &Name) -> bool {
+        matches!(self.states.as_slice(), [state] if state.scopes.len() == 1) && self.is_taken(name)
+    }
+
+    /// Whether an import or an immutable variable of the module has the name.
+    fn is_taken(&self, name: &Name) -> bool {
+        self.unit.imported.contains_key(name) || self.state_slots.get(name).is_some_and(|(_, mutable)| !mutable)
     }
 
     /// Where a name is, seen from the function on top.
@@ -259,10 +285,9 @@ impl<'a> Emitter<'a> {
         if let Some(binding) = self.states[at].find(name) {
             return Some((binding.place, binding.mutable));
         }
-        let captured =
-            self.states[at].captures.iter().find(|it| it.0 == *name && !matches!(it.2, Storage::CapturedCell(_)));
-        if let Some(found) = captured {
-            return Some((found.2, found.3));
+        let captured = self.states[at].find_capture(name);
+        if let Some(found) = captured.filter(|it| !matches!(it.place, Storage::CapturedCell(_))) {
+            return Some((found.place, found.mutable));
         }
         if self.states[at].self_name.as_ref() == Some(name) {
             return Some((Storage::Itself, false));
@@ -291,8 +316,8 @@ impl<'a> Emitter<'a> {
         if let Some(register) = self.states[at].find_cell(name) {
             return Some(Storage::Cell(register));
         }
-        if let Some(found) = self.states[at].captures.iter().find(|it| it.0 == *name) {
-            return Some(found.2);
+        if let Some(found) = self.states[at].find_capture(name) {
+            return Some(found.place);
         }
         let from = match self.resolve_cell(at.checked_sub(1)?, name)? {
             Storage::Cell(register) => Capture::Register(register),

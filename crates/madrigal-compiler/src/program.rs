@@ -88,7 +88,7 @@ pub fn compile_functions(
     let source = SourceFile::new(name, text);
     let module = front(&source)?;
     for position in 0..module.body.statements.len() {
-        let (emitted, diagnostics) = emit::emit_function(&module, position, builtins);
+        let (emitted, diagnostics) = emit::emit_function(&module, &source, position, builtins);
         if !diagnostics.is_empty() {
             return Err(Rejected { source, diagnostics });
         }
@@ -148,6 +148,7 @@ impl Session<'_> {
         let entry = index == 0;
         let unit = Unit {
             module: &module,
+            source: &source,
             index: index as u32,
             entry,
             imported,

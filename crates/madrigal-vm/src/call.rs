@@ -287,11 +287,16 @@ impl Vm {
     /// The fault of a call by name whose binding is not callable: the name is the text of the call.
     #[cold]
     pub(crate) fn not_callable(&self) -> Fault {
-        let name = self.site().and_then(|(module, (start, end))| {
+        Fault::plain(format!("Undefined builtin: {}", self.site_text()))
+    }
+
+    /// The text that the running instruction stands for.
+    fn site_text(&self) -> &str {
+        let text = self.site().and_then(|(module, (start, end))| {
             let source = &self.shared.program.modules.get(module as usize)?.source;
             source.text.get(start as usize..end as usize)
         });
-        Fault::plain(format!("Undefined builtin: {}", name.unwrap_or("?")))
+        text.unwrap_or("?")
     }
 
     /// The general case of `CallFunction`.
@@ -313,7 +318,7 @@ impl Vm {
     /// A variable of an imported module.
     pub(crate) fn load_state(&self, module: u32, slot: u16) -> Result<Value, Fault> {
         match &self.shared.state[module as usize][slot as usize] {
-            Value::Unset => Err(Fault::plain("Undefined variable: used before its declaration")),
+            Value::Unset => Err(Fault::plain(format!("Undefined variable: {}", self.site_text()))),
             value => Ok(value.clone()),
         }
     }
@@ -378,12 +383,13 @@ pub(crate) fn set_cell(cell: &Value, value: &Value) {
     }
 }
 
-pub(crate) fn get_cell(cell: &Value, name: &Str) -> Result<Value, Fault> {
+pub(crate) fn get_cell(cell: &Value, name: &Str, call: bool) -> Result<Value, Fault> {
+    let role = if call { "builtin" } else { "variable" };
     let content = match cell {
         Value::Handle(handle) => handle.downcast::<Cell>().and_then(|it| it.0.get()),
         _ => None,
     };
-    content.cloned().ok_or_else(|| Fault::plain(format!("Undefined builtin: {name}")))
+    content.cloned().ok_or_else(|| Fault::plain(format!("Undefined {role}: {name}")))
 }
 
 /// The fault of reading an unknown name; the text with a suggestion is a runtime error.

@@ -178,8 +178,9 @@ impl Vm {
                 }
                 I::MakeCell { dst } => w.set(dst, crate::call::new_cell()),
                 I::SetCell { cell, src } => crate::call::set_cell(w.get(cell), w.get(src)),
-                I::GetCell { dst, cell, name } => {
-                    w.set(dst, check!(crate::call::get_cell(w.get(cell), &proto.names[name as usize])));
+                I::GetCell { call, dst, cell, name } => {
+                    let name = &proto.names[name as usize];
+                    w.set(dst, check!(crate::call::get_cell(w.get(cell), name, call)));
                 }
                 I::UndefinedVariable { text } => raise!(crate::call::undefined(&proto.constants[text as usize])),
                 I::AssignImmutable { name } => {
@@ -256,6 +257,11 @@ impl Vm {
                 }
                 I::JumpUnlessNil { src, to } => {
                     if !w.get(src).is_nil() {
+                        pc = to as usize;
+                    }
+                }
+                I::JumpIfCallable { src, to } => {
+                    if w.get(src).is_callable() {
                         pc = to as usize;
                     }
                 }
@@ -492,11 +498,6 @@ impl Vm {
                     if fuel <= 0 {
                         save!();
                         return Step::OutOfBudget;
-                    }
-                }
-                I::OrBuiltin { at, builtin } => {
-                    if !w.get(at).is_callable() {
-                        w.set(at, Value::Builtin(proto.builtins[builtin as usize].clone()));
                     }
                 }
                 I::CallBuiltin { at, builtin, count } => {

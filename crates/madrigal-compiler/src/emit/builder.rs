@@ -189,6 +189,7 @@ fn target(instruction: &mut Instruction) -> Option<&mut u32> {
         | Instruction::JumpUnless { to, .. }
         | Instruction::JumpIfNil { to, .. }
         | Instruction::JumpUnlessNil { to, .. }
+        | Instruction::JumpIfCallable { to, .. }
         | Instruction::JumpIfPassed { to, .. }
         | Instruction::ForNext { to, .. }
         | Instruction::PushCatch { to, .. }

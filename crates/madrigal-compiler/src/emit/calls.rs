@@ -1,5 +1,6 @@
 //! Calls by name, method calls, pipes, tail calls.
 
+use super::expressions::Role;
 use super::*;
 use crate::hir::{Argument, Expr, ExprKind};
 use madrigal_vm::bytecode::Instruction as I;
@@ -77,13 +78,7 @@ impl Emitter<'_> {
                 self.op(I::CallFunction { at, function, count }, span);
             }
             Callee::Storage(place) => {
-                self.read_place(place, &name.0, at, name.1);
-                if let Some(builtin) = self.unit.builtins.function(&name.0)
-                    && !matches!(place, Storage::Function(_) | Storage::Itself)
-                {
-                    let builtin = self.state().builder.builtin(builtin);
-                    self.op(I::OrBuiltin { at, builtin }, span);
-                }
+                self.read_callee(place, &name.0, at, name.1);
                 if spread {
                     self.spread_arguments(arguments, span);
                     return self.op(I::CallSpread { at }, span);
@@ -226,7 +221,7 @@ impl Emitter<'_> {
     /// `E.V(arguments)`: the fields stand from `at` on.
     fn enum_variant(&mut self, enumeration: &Name, variant: &Name, arguments: &[Argument], at: u16, span: Span) {
         let Ok(count) = u8::try_from(arguments.len()) else {
-            return self.error(Code::COMPILE, items::compile_error("an enum value has at most 255 fields"), span);
+            return self.compile_error("an enum value has at most 255 fields", span);
         };
         for (position, argument) in arguments.iter().enumerate() {
             let register = if position == 0 { at } else { self.state().allocate() };
@@ -266,9 +261,6 @@ impl Emitter<'_> {
             return false;
         }
         let Some((place, _)) = self.resolve(&name.0) else { return false };
-        if self.unit.builtins.function(&name.0).is_some() && !matches!(place, Storage::Function(_) | Storage::Itself) {
-            return false;
-        }
         let at = self.window(src);
         self.read_callee(place, &name.0, at, name.1);
         let count = self.arguments(arguments);
@@ -286,14 +278,47 @@ impl Emitter<'_> {
         let at = self.window(src);
         let argument = self.state().allocate();
         self.expr_to(value, argument);
-        self.read_callee(place, &name.0, at, name.1);
+        self.read_place(place, &name.0, at, Role::Called, name.1);
+        if may_hold_anything(place) {
+            let callable = self.state().builder.label();
+            let to = self.state().builder.to(callable);
+            self.op(I::JumpIfCallable { src: at, to }, name.1);
+            self.op(I::PipeInto { at }, name.1);
+            self.state().builder.place(callable);
+        }
         self.op(I::TailCall { at, count: 1 }, name.1);
         self.op(I::Return { src: at }, name.1);
         true
     }
 
-    /// Reads a name that is about to be called.
+    /// Reads a name that is about to be called: the nearest binding that is callable, then functions of the file, then
+    /// builtins.
     fn read_callee(&mut self, place: Storage, name: &Name, at: u16, span: Span) {
-        self.read_place(place, name, at, span);
+        self.read_place(place, name, at, Role::Called, span);
+        if !may_hold_anything(place) {
+            return;
+        }
+        let done = self.state().builder.label();
+        let to = self.state().builder.to(done);
+        let mut others: Vec<Storage> = self.state().find_all(name).map(|it| it.place).filter(|it| *it != place).collect();
+        others.extend(self.resolve_top(name).map(|it| it.0).filter(|it| matches!(it, Storage::Function(_))));
+        for other in others {
+            self.op(I::JumpIfCallable { src: at, to }, span);
+            self.read_place(other, name, at, Role::Called, span);
+        }
+        if let Some(builtin) = self.unit.builtins.function(name) {
+            self.op(I::JumpIfCallable { src: at, to }, span);
+            let builtin = self.state().builder.builtin(builtin);
+            self.op(I::LoadBuiltin { dst: at, builtin }, span);
+        } else if let Some(function) = self.unit.builtins.script(name) {
+            self.op(I::JumpIfCallable { src: at, to }, span);
+            self.load(madrigal_vm::Value::Closure(function.clone()), at, span);
+        }
+        self.state().builder.place(done);
     }
+}
+
+/// Whether a place may hold a value that cannot be called.
+fn may_hold_anything(place: Storage) -> bool {
+    matches!(place, Storage::Register(_) | Storage::Captured(_) | Storage::State(_))
 }

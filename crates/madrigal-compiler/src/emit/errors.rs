@@ -164,7 +164,7 @@ impl Emitter<'_> {
             self.op(I::Move { dst: register, src }, span);
         }
         let Some(builtin) = self.unit.builtins.function("__retry_wait") else {
-            return self.error(Code::COMPILE, items::compile_error("retry options need the concurrency library"), span);
+            return self.compile_error("retry options need the concurrency library", span);
         };
         let builtin = self.state().builder.builtin(builtin);
         self.op(I::CallBuiltin { at, builtin, count: 3 }, span);

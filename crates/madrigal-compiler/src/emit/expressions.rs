@@ -154,7 +154,7 @@ impl Emitter<'_> {
         }
     }
 
-    fn load(&mut self, value: Value, dst: u16, span: Span) {
+    pub(super) fn load(&mut self, value: Value, dst: u16, span: Span) {
         let constant = self.state().builder.constant(value);
         self.op(I::LoadConst { dst, constant }, span);
     }
@@ -403,7 +403,7 @@ impl Emitter<'_> {
             return self.op(I::Take { dst, src: at }, span);
         }
         if let Some(slot) = self.namespace_member(object, &name.0) {
-            return self.read_place(Storage::Function(slot), &name.0, dst, span);
+            return self.read_place(Storage::Function(slot), &name.0, dst, Role::Read, span);
         }
         let object = self.member_object(object, dst);
         let name = self.name(&name.0);
@@ -480,7 +480,7 @@ impl Emitter<'_> {
     /// Reads a name as a value.
     fn read_name(&mut self, name: &Name, dst: u16, span: Span) {
         if let Some((place, _)) = self.resolve(name) {
-            return self.read_place(place, name, dst, span);
+            return self.read_place(place, name, dst, Role::Read, span);
         }
         if let Some(shape) = self.shape(name) {
             return self.constructor(name, &shape, dst, span);
@@ -507,7 +507,8 @@ impl Emitter<'_> {
         self.op(I::UndefinedVariable { text }, span);
     }
 
-    pub(super) fn read_place(&mut self, place: Storage, name: &Name, dst: u16, span: Span) {
+    pub(super) fn read_place(&mut self, place: Storage, name: &Name, dst: u16, role: Role, span: Span) {
+        let call = role == Role::Called;
         let instruction = match place {
             Storage::Register(src) if src == dst => return,
             Storage::Register(src) => I::Move { dst, src },
@@ -517,12 +518,12 @@ impl Emitter<'_> {
             Storage::State(slot) => I::LoadState { dst, slot },
             Storage::Cell(cell) => {
                 let name = self.name(name);
-                I::GetCell { dst, cell, name }
+                I::GetCell { call, dst, cell, name }
             }
             Storage::CapturedCell(capture) => {
                 self.op(I::LoadCapture { dst, capture }, span);
                 let name = self.name(name);
-                I::GetCell { dst, cell: dst, name }
+                I::GetCell { call, dst, cell: dst, name }
             }
         };
         self.op(instruction, span);
@@ -545,9 +546,10 @@ impl Emitter<'_> {
     pub(super) fn undefined_text(&mut self, name: &Name) -> u32 {
         let mut visible: Vec<String> = Vec::new();
         for state in &self.states {
-            visible.extend(state.scopes.iter().flat_map(|it| &it.bindings).map(|it| it.name.to_string()));
+            visible.extend(state.bound().map(|it| it.to_string()));
         }
         visible.extend(self.slots.keys().chain(self.state_slots.keys()).map(|it| it.to_string()));
+        visible.extend(self.structs.keys().chain(self.unit.imported.keys()).map(|it| it.to_string()));
         visible.extend(["pi", "e", "argv"].map(str::to_owned));
         visible.extend(self.unit.builtins.names().map(str::to_owned));
         let hint = crate::suggest::runtime_name(name, visible.iter().map(String::as_str))
@@ -555,6 +557,13 @@ impl Emitter<'_> {
             .map_or(String::new(), |it| format!(" (did you mean `{it}`?)"));
         self.state().builder.constant(Value::from(format!("Undefined variable: {name}{hint}")))
     }
+}
+
+/// Why a name is read: the error for an unknown one says so.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Role {
+    Read,
+    Called,
 }
 
 fn is_comparison(operator: BinaryOperator) -> bool {

@@ -46,7 +46,7 @@ impl Emitter<'_> {
     fn copy_assigned(&mut self, assigned: &[Name]) {
         let top = self.states.len() - 1;
         for name in assigned {
-            if self.states[top].find(name).is_some() || self.states[top].captures.iter().any(|it| it.0 == *name) {
+            if self.states[top].find(name).is_some() || self.states[top].find_capture(name).is_some() {
                 continue;
             }
             let from = match self.resolve_in(top - 1, name) {

@@ -20,7 +20,7 @@ impl<'a> Emitter<'a> {
                 && !replaced.contains(name)
             {
                 let Ok(slot) = u16::try_from(self.functions.len()) else {
-                    self.error(Code::COMPILE, "Compile error: too many functions", statement.span);
+                    self.compile_error("too many functions", statement.span);
                     return;
                 };
                 self.functions.push(Str::from(&**name));
@@ -97,9 +97,10 @@ impl<'a> Emitter<'a> {
         }
         for statement in &body.statements {
             match &statement.kind {
-                StatementKind::Function(_) | StatementKind::Struct(_) | StatementKind::Impl(_) => {
-                    self.statement(statement)
-                }
+                StatementKind::Function(_)
+                | StatementKind::Struct(_)
+                | StatementKind::Enum(_)
+                | StatementKind::Impl(_) => self.statement(statement),
                 _ => {}
             }
         }
@@ -110,12 +111,19 @@ impl<'a> Emitter<'a> {
         let StatementKind::Let { pattern, mutable, value, .. } = &statement.kind else { return };
         self.open_scope();
         self.bind_pattern(pattern, *mutable, value, statement.span);
-        let bound: Vec<(Name, Storage)> =
-            self.state().scope().bindings.iter().map(|it| (it.name.clone(), it.place)).collect();
-        for (name, place) in bound {
-            let slot = self.state_slots.len() as u16;
-            let (slot, _) = *self.state_slots.entry(name).or_insert((slot, *mutable));
-            if let Storage::Register(src) = place {
+        let state = self.state();
+        let names = state.scope().names.clone();
+        let bound: Vec<(Name, Option<Binding>)> = names.into_iter().map(|it| (it.clone(), state.find(&it))).collect();
+        for (name, binding) in bound {
+            if !mutable && self.is_taken(&name) {
+                let name = self.name(&name);
+                self.op(Instruction::Redeclare { name }, statement.span);
+            }
+            let next = self.state_slots.len() as u16;
+            let entry = self.state_slots.entry(name).or_insert((next, *mutable));
+            entry.1 = *mutable;
+            let slot = entry.0;
+            if let Some(Binding { place: Storage::Register(src), .. }) = binding {
                 self.op(Instruction::StoreState { slot, src }, statement.span);
             }
         }
@@ -136,7 +144,7 @@ impl<'a> Emitter<'a> {
         let mut next = entry;
         while let Some(pipeline) = next {
             if chain.len() > pipelines.len() {
-                self.error(Code::COMPILE, compile_error("a pipeline extends itself"), pipeline.name.1);
+                self.compile_error("a pipeline extends itself", pipeline.name.1);
                 break;
             }
             chain.push(pipeline);
@@ -145,7 +153,7 @@ impl<'a> Emitter<'a> {
                 Some((parent, span)) => {
                     let found = pipelines.iter().find(|it| it.name.0 == *parent);
                     if found.is_none() {
-                        self.error(Code::COMPILE, compile_error(&format!("unknown parent pipeline '{parent}'")), *span);
+                        self.compile_error(&format!("unknown parent pipeline '{parent}'"), *span);
                     }
                     found
                 }
@@ -231,11 +239,6 @@ impl<'a> Emitter<'a> {
         self.finish(Vec::new(), 0, false);
         Some((name, proto))
     }
-}
-
-/// A compile error in the words of the language reference; the renderer shows the place.
-pub(super) fn compile_error(message: &str) -> String {
-    format!("Compile error: {message}")
 }
 
 fn variable(statement: &Statement) -> Option<&Name> {

@@ -9,7 +9,7 @@ use madrigal_vm::bytecode::{DictCheck, Simple, TypeCheck};
 impl Emitter<'_> {
     /// Emits the checks of the parameters, whose registers come first and hold their values.
     pub(super) fn check_parameters(&mut self, function: &Function) {
-        for (position, param) in function.params.iter().enumerate().filter(|(_, param)| !param.rest) {
+        for (position, param) in function.params.iter().enumerate() {
             let Some(annotation) = &param.annotation else { continue };
             let check = match annotation {
                 Type::Named(name, args) if args.is_empty() && self.is_interface(function, name) => {
@@ -17,6 +17,7 @@ impl Emitter<'_> {
                 }
                 other => check_of(other),
             };
+            let check = if param.rest { check.map(of_rest) } else { check };
             if let Some(check) = check {
                 let check = self.state().builder.check(Str::from(&*param.name.0), check);
                 self.op(Instruction::CheckParam { src: position as u16, check }, param.name.1);
@@ -26,6 +27,14 @@ impl Emitter<'_> {
 
     fn is_interface(&self, function: &Function, name: &Name) -> bool {
         self.interfaces.contains(name) && !function.type_params.contains(name)
+    }
+}
+
+/// The check of a rest parameter, which may be annotated with the type of the list or with that of its items.
+fn of_rest(annotation: TypeCheck) -> TypeCheck {
+    match annotation {
+        list @ (TypeCheck::List(_) | TypeCheck::Simple(Simple::List)) => list,
+        item => TypeCheck::List(Box::new(item)),
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::hir::{BinaryOperator, Expr, ExprKind, Place as HirPlace, PlaceStep};
+use madrigal_vm::Value;
 use madrigal_vm::bytecode::Instruction as I;
 
 /// Most steps of an assignable place.
@@ -31,15 +32,15 @@ impl Emitter<'_> {
                 }
                 self.op(I::StoreState { slot, src: register }, span);
             }
-            Some(_) => {
+            None if self.shape(name).is_none() && !self.is_enum(name) => {
+                self.discard(value);
+                let text = self.state().builder.constant(Value::from(format!("Undefined variable: {name}")));
+                self.op(I::UndefinedVariable { text }, *name_span);
+            }
+            _ => {
                 self.discard(value);
                 let name = self.name(name);
                 self.op(I::AssignImmutable { name }, *name_span);
-            }
-            None => {
-                self.discard(value);
-                let constant = self.undefined_text(name);
-                self.op(I::UndefinedVariable { text: constant }, *name_span);
             }
         }
     }
@@ -104,7 +105,7 @@ impl Emitter<'_> {
         let count = place.steps.len();
         if count > STEPS_MAX {
             let message = format!("an assignment reaches at most {STEPS_MAX} steps into a value");
-            return self.error(Code::COMPILE, items::compile_error(&message), place.span);
+            return self.compile_error(&message, place.span);
         }
         if operator.is_none() && count == 1 {
             return self.assign_step(root, &place.steps[0], value, span);

@@ -5,14 +5,15 @@ use super::builder::{Builder, Label};
 use crate::hir::{Name, Span};
 use madrigal_vm::bytecode::{Capture, Instruction};
 use madrigal_vm::{GeneratorKind, Str};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
-/// A name and where its value is.
-#[derive(Clone, Debug)]
+/// Where the value of a name is.
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Binding {
-    pub name: Name,
     pub place: Storage,
     pub mutable: bool,
+    /// Number of scopes around it.
+    level: usize,
 }
 
 /// Where the value of a name is.
@@ -34,10 +35,21 @@ pub(super) enum Storage {
     State(u16),
 }
 
+/// A captured value: where its creator has it and where the body finds it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Captured {
+    pub from: Capture,
+    pub place: Storage,
+    pub mutable: bool,
+}
+
 /// A scope of the language.
 #[derive(Default)]
 pub(super) struct Scope {
-    pub bindings: Vec<Binding>,
+    /// Names that it binds, in order.
+    pub names: Vec<Name>,
+    /// Types that its statements have declared so far.
+    pub types: HashSet<Name>,
     /// Cells of functions that this scope declares later.
     pub cells: HashMap<Name, u16>,
     /// First register to release.
@@ -62,7 +74,10 @@ pub(super) struct FunctionState {
     /// The name by which the body can call the function itself.
     pub self_name: Option<Name>,
     pub scopes: Vec<Scope>,
-    pub captures: Vec<(Name, Capture, Storage, bool)>,
+    /// The open bindings of each name, innermost last; never empty.
+    bindings: HashMap<Name, Vec<Binding>>,
+    pub captures: Vec<Captured>,
+    capture_indices: HashMap<Name, usize>,
     pub copied_captures: Vec<(u16, u16)>,
     pub loops: Vec<LoopLabels>,
     /// Handlers open here.
@@ -83,7 +98,9 @@ impl FunctionState {
             name,
             self_name,
             scopes: Vec::new(),
+            bindings: HashMap::new(),
             captures: Vec::new(),
+            capture_indices: HashMap::new(),
             copied_captures: Vec::new(),
             loops: Vec::new(),
             depth: 0,
@@ -137,9 +154,55 @@ impl FunctionState {
         self.scopes.last_mut().expect("code is emitted inside a scope")
     }
 
+    /// Leaves the scope on top.
+    pub fn pop_scope(&mut self) -> Scope {
+        let scope = self.scopes.pop().expect("a scope is open");
+        for name in &scope.names {
+            let bindings = self.bindings.get_mut(name).expect("an open scope's names are bound");
+            bindings.pop();
+            if bindings.is_empty() {
+                self.bindings.remove(name);
+            }
+        }
+        self.next = scope.first;
+        scope
+    }
+
+    /// Binds a name in the scope on top; the binding there was of that name, which it replaces.
+    pub fn bind(&mut self, name: &Name, place: Storage, mutable: bool) -> Option<Binding> {
+        let binding = Binding { place, mutable, level: self.scopes.len() };
+        let bindings = self.bindings.entry(name.clone()).or_default();
+        if let Some(last) = bindings.last_mut().filter(|it| it.level == binding.level) {
+            return Some(std::mem::replace(last, binding));
+        }
+        bindings.push(binding);
+        self.scope().names.push(name.clone());
+        None
+    }
+
     /// The innermost binding of a name.
-    pub fn find(&self, name: &str) -> Option<&Binding> {
-        self.scopes.iter().rev().find_map(|scope| scope.bindings.iter().rev().find(|it| &*it.name == name))
+    pub fn find(&self, name: &Name) -> Option<Binding> {
+        self.bindings.get(name).and_then(|it| it.last()).copied()
+    }
+
+    /// All bindings of a name, innermost first.
+    pub fn find_all(&self, name: &Name) -> impl Iterator<Item = Binding> {
+        self.bindings.get(name).into_iter().flatten().rev().copied()
+    }
+
+    /// The binding of a name in the scope on top.
+    pub fn find_here(&self, name: &Name) -> Option<Binding> {
+        self.find(name).filter(|it| it.level == self.scopes.len())
+    }
+
+    /// Every name that is bound.
+    pub fn bound(&self) -> impl Iterator<Item = &Name> {
+        self.bindings.keys()
+    }
+
+    /// The capture of a name.
+    pub fn find_capture(&self, name: &Name) -> Option<Captured> {
+        self.capture_indices.get(name).map(|&index| self.captures[index])
     }
 
     /// The cell of a function that an open scope declares later.
@@ -149,12 +212,12 @@ impl FunctionState {
 
     /// Adds a capture; where the body finds it.
     pub fn capture(&mut self, name: &Name, from: Capture, cell: bool, mutable: bool) -> Storage {
-        if let Some((_, _, place, _)) = self.captures.iter().find(|(known, _, _, _)| known == name) {
-            return *place;
+        if let Some(known) = self.find_capture(name) {
+            return known.place;
         }
         let index = self.captures.len() as u16;
         let place = if cell { Storage::CapturedCell(index) } else { Storage::Captured(index) };
-        self.captures.push((name.clone(), from, place, mutable));
+        self.add_capture(name, Captured { from, place, mutable });
         place
     }
 
@@ -163,6 +226,15 @@ impl FunctionState {
         let index = self.captures.len() as u16;
         let register = self.allocate();
         self.copied_captures.push((index, register));
-        self.captures.push((name.clone(), from, Storage::Register(register), true));
+        self.add_capture(name, Captured { from, place: Storage::Register(register), mutable: true });
+    }
+
+    fn add_capture(&mut self, name: &Name, captured: Captured) {
+        if self.captures.len() >= usize::from(u16::MAX) {
+            self.builder.overflow = true;
+            return;
+        }
+        self.capture_indices.insert(name.clone(), self.captures.len());
+        self.captures.push(captured);
     }
 }

@@ -72,9 +72,9 @@ impl Emitter<'_> {
             StatementKind::Let { pattern, mutable, value, .. } => self.bind_pattern(pattern, *mutable, value, span),
             StatementKind::Function(function) => self.declare_function(function),
             StatementKind::Impl(it) => self.declare_impl(it),
-            StatementKind::Struct(_)
-            | StatementKind::Enum(_)
-            | StatementKind::Interface(_)
+            StatementKind::Struct(StructDeclaration { name, .. })
+            | StatementKind::Enum(EnumDeclaration { name, .. }) => self.declare_type(&name.0, name.1),
+            StatementKind::Interface(_)
             | StatementKind::TypeAlias { .. }
             | StatementKind::Inert { .. }
             | StatementKind::Override { .. } => {}
@@ -202,7 +202,7 @@ impl Emitter<'_> {
     fn declare_function(&mut self, function: &Function) {
         let Some((name, span)) = &function.name else { return };
         let top = self.states.len() == 1 && self.states[0].scopes.len() == 1;
-        let known = self.state().scope().bindings.iter().any(|it| it.name == *name);
+        let known = self.state().find_here(name).is_some();
         match self.slots.get(name).copied() {
             Some(slot) if top && !known => {
                 let src = self.state().allocate();

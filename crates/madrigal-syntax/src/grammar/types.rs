@@ -1,6 +1,7 @@
 //! Types, and the look-ahead that tells type arguments from comparisons.
 
 use super::list;
+use crate::diagnostic::Code;
 use crate::kinds::SyntaxKind::*;
 use crate::parser::Parser;
 
@@ -107,7 +108,7 @@ pub(crate) fn args(p: &mut Parser<'_>) {
     let m = p.start();
     p.bump();
     if p.at(GT) {
-        p.expected("type argument");
+        p.expected_with(Code::OTHER_SYNTAX, "type argument", "");
     }
     list(p, GT, type_);
     p.complete(m, TYPE_ARGS);

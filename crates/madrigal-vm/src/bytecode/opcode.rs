@@ -107,7 +107,7 @@ opcodes! {
     StoreState { slot: Slot, src: Reg } "state of the module = src";
     MakeCell { dst: Reg } "dst = an empty cell for a function declared later in this scope";
     SetCell { cell: Reg, src: Reg } "fills the cell if src is callable";
-    GetCell { dst: Reg, cell: Reg, name: Name } "dst = content of the cell, an error naming `name` when empty";
+    GetCell { call: Flag, dst: Reg, cell: Reg, name: Name } "dst = content of the cell, an error naming `name`, as one that is called or read, when empty";
     UndefinedVariable { text: Const } "throws the text: no such variable";
     AssignImmutable { name: Name } "throws: assignment to an immutable binding";
     Redeclare { name: Name } "throws: second declaration of an immutable name";
@@ -138,6 +138,7 @@ opcodes! {
     JumpUnless { src: Reg, to: Label } "jump when src is falsy";
     JumpIfNil { src: Reg, to: Label } "jump when src is nil";
     JumpUnlessNil { src: Reg, to: Label } "jump when src is not nil";
+    JumpIfCallable { src: Reg, to: Label } "jump when src can be called";
     JumpIfPassed { index: Count, to: Label } "jump when the call passed argument index";
     TestLess { when: Flag, a: Reg, b: Reg } "test a < b";
     TestLessEqual { when: Flag, a: Reg, b: Reg } "test a <= b";
@@ -187,7 +188,6 @@ opcodes! {
 
     Call { at: Reg, count: Count } "calls the function in at";
     CallFunction { at: Reg, function: Function, count: Count } "calls a top-level function";
-    OrBuiltin { at: Reg, builtin: BuiltinIndex } "at = the builtin unless at is callable";
     CallBuiltin { at: Reg, builtin: BuiltinIndex, count: Count } "calls a builtin";
     CallMethod { at: Reg, method: MethodIndex, count: Count } "calls a method with count arguments";
     CallSpread { at: Reg } "calls at with the items of the list at + 1";
