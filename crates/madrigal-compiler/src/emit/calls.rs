@@ -300,7 +300,8 @@ impl Emitter<'_> {
         }
         let done = self.state().builder.label();
         let to = self.state().builder.to(done);
-        let mut others: Vec<Storage> = self.state().find_all(name).map(|it| it.place).filter(|it| *it != place).collect();
+        let mut others: Vec<Storage> =
+            self.state().find_all(name).map(|it| it.place).filter(|it| *it != place).collect();
         others.extend(self.resolve_top(name).map(|it| it.0).filter(|it| matches!(it, Storage::Function(_))));
         for other in others {
             self.op(I::JumpIfCallable { src: at, to }, span);
