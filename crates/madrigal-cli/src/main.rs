@@ -8,7 +8,7 @@ mod signals;
 
 use arguments::{Arguments, Command, Run};
 use clap::Parser;
-use madrigal::{Engine, Executor, Interrupter, Options, Output, Source};
+use madrigal::{Engine, Executor, Input, Interrupter, Options, Output, Source};
 use std::io::{Read, Write};
 use std::path::PathBuf;
 use std::process::exit;
@@ -50,6 +50,7 @@ fn run(arguments: Run) -> i32 {
         argv,
         stdout: Output::stdout(),
         stderr: Output::stderr(),
+        stdin: Input::stdin(),
         fuel,
         virtual_time: false,
         check_calls: !is_text,

@@ -3,17 +3,21 @@
 //! Invariant: whatever waits for something outside the runtime goes through [`Run::external`], and all time through
 //! [`Run::sleep`]; otherwise a run that waits for the outside looks deadlocked.
 
+mod input;
 mod output;
 mod random;
 mod surroundings;
 
+pub use input::Input;
 pub use output::{Captured, Output};
 pub use random::Generator;
 pub use surroundings::{RealTime, Surroundings, Work};
 
 use crate::http::Clients;
+use crate::input::MockedInput;
 use crate::regexes::Patterns;
 use crate::task::{TaskHost, TaskState};
+use crate::terminal::Terminal;
 use madrigal_vm::{Cx, Fault, Value};
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
@@ -29,6 +33,8 @@ pub struct RunOptions {
     pub stdout: Output,
     /// Where `eprintln` writes.
     pub stderr: Output,
+    /// What `read_line` reads.
+    pub stdin: Input,
     /// Program arguments.
     pub argv: Vec<String>,
     /// What relative paths of files and programs start from; absolute.
@@ -48,6 +54,7 @@ impl Default for RunOptions {
         RunOptions {
             stdout: Output::stdout(),
             stderr: Output::stderr(),
+            stdin: Input::stdin(),
             argv: Vec::new(),
             execution_root: std::env::current_dir().unwrap_or_else(|_| PathBuf::from("/")),
             environment: None,
@@ -64,16 +71,26 @@ pub struct Run {
     pub stdout: Output,
     /// Standard error.
     pub stderr: Output,
+    /// Standard input.
+    pub stdin: Input,
     /// What only tasks need.
     pub tasks: TaskState,
     /// HTTP clients and sessions.
     pub(crate) http: Clients,
     /// Compiled regular expressions.
     pub(crate) patterns: Patterns,
+    /// A text in place of standard input.
+    pub(crate) mocked_input: MockedInput,
+    /// Colours and fixed answers about terminals.
+    pub(crate) terminal: Terminal,
+    /// What is written to standard error, while that is captured.
+    pub(crate) captured_errors: Mutex<Option<Vec<u8>>>,
     argv: Vec<String>,
     execution_root: PathBuf,
     environment: Option<BTreeMap<String, String>>,
     random: Mutex<Generator>,
+    /// Whether all randomness comes from a seed, so that the run can be repeated.
+    seeded: bool,
     surroundings: Arc<dyn Surroundings>,
     /// Threshold of structured log lines, 0 (debug) to 3 (error).
     log_level: AtomicU8,
@@ -89,12 +106,17 @@ impl Run {
         Run {
             stdout: options.stdout,
             stderr: options.stderr,
+            stdin: options.stdin,
             tasks: options.tasks,
             http: Clients::default(),
             patterns: Patterns::default(),
+            mocked_input: MockedInput::default(),
+            terminal: Terminal::default(),
+            captured_errors: Mutex::new(None),
             argv: options.argv,
             execution_root: options.execution_root,
             environment: options.environment,
+            seeded: options.seed.is_some(),
             random: Mutex::new(options.seed.map_or_else(Generator::unpredictable, Generator::from_seed)),
             surroundings: options.surroundings,
             log_level: AtomicU8::new(0),
@@ -204,6 +226,19 @@ impl Run {
     /// Draws from the random source of the run.
     pub fn random<T>(&self, draw: impl FnOnce(&mut Generator) -> T) -> T {
         draw(&mut self.random.lock())
+    }
+
+    /// Random bytes fit for secrets; in a run with a seed they come from it instead.
+    pub fn entropy<const N: usize>(&self) -> Result<[u8; N], Fault> {
+        let mut bytes = [0; N];
+        if self.seeded {
+            self.random(|it| {
+                bytes.chunks_mut(8).for_each(|part| part.copy_from_slice(&it.bits().to_le_bytes()[..part.len()]))
+            });
+        } else {
+            getrandom::fill(&mut bytes).map_err(|error| Fault::runtime(format!("no random numbers: {error}")))?;
+        }
+        Ok(bytes)
     }
 
     /// A number no other handle of this run has.

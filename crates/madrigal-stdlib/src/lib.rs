@@ -9,12 +9,15 @@ mod assertions;
 mod bytes;
 pub mod concurrency;
 mod conversion;
+mod crypto;
 mod encodings;
 mod environment;
 mod errors;
 mod files;
 pub mod host;
 mod http;
+mod ids;
+mod input;
 pub mod iterators;
 pub mod json;
 mod lists;
@@ -30,6 +33,7 @@ mod sets;
 mod strict;
 pub mod task;
 pub mod tcp;
+mod terminal;
 #[cfg(test)]
 mod testing;
 mod text;
@@ -48,11 +52,14 @@ pub fn register(table: &mut BuiltinTable) {
     bytes::register(table);
     concurrency::register(table);
     conversion::register(table);
+    crypto::register(table);
     encodings::register(table);
     environment::register(table);
     errors::register(table);
     files::register(table);
     http::register(table);
+    ids::register(table);
+    input::register(table);
     iterators::register(table);
     json::register(table);
     lists::register(table);
@@ -65,7 +72,7 @@ pub fn register(table: &mut BuiltinTable) {
     results::register(table);
     sets::register(table);
     tcp::register(table);
+    terminal::register(table);
     text::register(table);
     time::register(table);
-    time::register_mock(table);
 }

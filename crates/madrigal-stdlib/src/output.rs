@@ -17,6 +17,10 @@ madrigal_vm::builtins! {
     "eprint" (value: any) -> nil = eprint;
     /// Writes the display form of `value` and a line end to standard error.
     "eprintln" (value: any) -> nil = eprintln;
+    /// Gathers what is written to standard error from now on, instead of writing it.
+    "capture_stderr_start" () -> nil = capture_stderr_start;
+    /// What was gathered since `capture_stderr_start`; ends the gathering.
+    "capture_stderr_take" () -> string = capture_stderr_take;
     /// Writes a JSON log line of level `debug`.
     "log_debug" (message: string, fields: dict) -> nil = log_debug;
     /// Writes a JSON log line of level `info`.
@@ -68,22 +72,37 @@ fn log(cx: &mut Cx<'_>, args: Args<'_>) -> Result<(), Fault> {
     Ok(())
 }
 
-fn eprint(cx: &mut Cx<'_>, args: Args<'_>) -> Result<(), Fault> {
-    let run = run(cx);
+/// Writes to standard error, or to where it is captured.
+fn write_error(run: &Run, write: impl FnOnce(&mut Vec<u8>)) {
+    if let Some(captured) = &mut *run.captured_errors.lock() {
+        return write(captured);
+    }
     // Both streams often end in one place: keep the order there.
     run.stdout.flush();
-    run.stderr.write(|out| append_first(out, &args));
+    run.stderr.write(write);
+}
+
+fn eprint(cx: &mut Cx<'_>, args: Args<'_>) -> Result<(), Fault> {
+    write_error(run(cx), |out| append_first(out, &args));
     Ok(())
 }
 
 fn eprintln(cx: &mut Cx<'_>, args: Args<'_>) -> Result<(), Fault> {
-    let run = run(cx);
-    run.stdout.flush();
-    run.stderr.write(|out| {
+    write_error(run(cx), |out| {
         append_first(out, &args);
         out.push(b'\n');
     });
     Ok(())
+}
+
+fn capture_stderr_start(cx: &mut Cx<'_>, _: Args<'_>) -> Result<(), Fault> {
+    *run(cx).captured_errors.lock() = Some(Vec::new());
+    Ok(())
+}
+
+fn capture_stderr_take(cx: &mut Cx<'_>, _: Args<'_>) -> Result<String, Fault> {
+    let captured = run(cx).captured_errors.lock().take().unwrap_or_default();
+    Ok(String::from_utf8_lossy(&captured).into_owned())
 }
 
 fn log_debug(cx: &mut Cx<'_>, args: Args<'_>) -> Result<(), Fault> {

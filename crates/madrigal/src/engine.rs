@@ -7,7 +7,7 @@ use madrigal_compiler::program::{self, Options as CompileOptions};
 use madrigal_runtime::{
     CancelKind, CancelNode, CancelReason, Clock, ExecutorKind, Outcome, Runtime, RuntimeHandle, TaskKind, TaskSpec,
 };
-use madrigal_stdlib::host::{Output, Run, RunOptions};
+use madrigal_stdlib::host::{Input, Output, Run, RunOptions};
 use madrigal_stdlib::iterators::ITERATORS;
 use madrigal_stdlib::{PRELUDE, TaskFault, TaskState};
 use madrigal_vm::builtin::Method;
@@ -81,6 +81,8 @@ pub struct Options {
     pub stdout: Output,
     /// Where reports go.
     pub stderr: Output,
+    /// What the program reads as its standard input.
+    pub stdin: Input,
     /// Instructions (roughly) a task runs before others get a turn.
     pub fuel: Option<u32>,
     /// Whether time is virtual: it stands still while anything runs and jumps to the next timer otherwise.
@@ -99,6 +101,7 @@ impl Default for Options {
             argv: Vec::new(),
             stdout: Output::stdout(),
             stderr: Output::stderr(),
+            stdin: Input::stdin(),
             fuel: None,
             virtual_time: false,
             check_calls: true,
@@ -252,6 +255,7 @@ fn execute(program: Arc<Program>, options: Options) -> Finished {
     let run = Arc::new(Run::new(RunOptions {
         stdout: options.stdout,
         stderr: options.stderr,
+        stdin: options.stdin,
         argv: options.argv,
         seed,
         tasks,

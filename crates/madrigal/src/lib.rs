@@ -22,4 +22,4 @@ mod race;
 mod report;
 
 pub use engine::{Engine, Executor, Finished, Interrupter, Options, Rejected, Source};
-pub use madrigal_stdlib::host::{Captured, Output};
+pub use madrigal_stdlib::host::{Captured, Input, Output};

@@ -16,6 +16,7 @@ pub struct Output {
     dirty: AtomicBool,
     /// Set by the first failed write and never reset.
     closed: AtomicBool,
+    terminal: bool,
 }
 
 struct State {
@@ -32,18 +33,20 @@ impl Output {
     /// Standard output of the process; line by line when somebody watches.
     pub fn stdout() -> Output {
         let stdout = std::io::stdout();
-        Output::new(unbuffered(&stdout).unwrap_or(Box::new(std::io::stdout())), stdout.is_terminal())
+        let terminal = stdout.is_terminal();
+        Output { terminal, ..Output::new(unbuffered(&stdout).unwrap_or(Box::new(std::io::stdout())), terminal) }
     }
 
     /// Standard error of the process.
     pub fn stderr() -> Output {
-        Output::new(Box::new(std::io::stderr()), true)
+        Output { terminal: std::io::stderr().is_terminal(), ..Output::new(Box::new(std::io::stderr()), true) }
     }
 
     /// A writer; `eager` hands every call on at once.
     pub fn new(sink: Box<dyn Write + Send>, eager: bool) -> Output {
         let state = State { sink, buffer: Vec::new(), eager };
-        Output { state: Mutex::new(state), dirty: AtomicBool::new(false), closed: AtomicBool::new(false) }
+        let (dirty, closed) = (AtomicBool::new(false), AtomicBool::new(false));
+        Output { state: Mutex::new(state), dirty, closed, terminal: false }
     }
 
     /// A stream that is kept in memory.
@@ -71,6 +74,11 @@ impl Output {
         if !state.buffer.is_empty() {
             self.hand_on(&mut state);
         }
+    }
+
+    /// Whether somebody watches.
+    pub fn is_terminal(&self) -> bool {
+        self.terminal
     }
 
     /// Whether the reader went away.

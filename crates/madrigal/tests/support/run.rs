@@ -1,6 +1,6 @@
 //! One program run by the engine, with what it wrote, and a guard against programs that never end.
 
-use madrigal::{Engine, Executor, Options, Output, Source};
+use madrigal::{Engine, Executor, Input, Options, Output, Source};
 use std::fmt;
 use std::sync::mpsc;
 use std::thread;
@@ -54,7 +54,7 @@ pub fn run_with(source: Source, options: Options) -> Result<Ran, String> {
     let work = move || {
         let (stdout, out) = Output::captured();
         let (stderr, err) = Output::captured();
-        let finished = Engine::new().run(&source, Options { stdout, stderr, ..options });
+        let finished = Engine::new().run(&source, Options { stdout, stderr, stdin: Input::empty(), ..options });
         // Nobody listens when the limit has passed.
         let _ = sender.send(Ran { stdout: out.text(), stderr: err.text(), status: finished.status });
     };
