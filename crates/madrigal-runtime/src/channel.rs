@@ -218,10 +218,15 @@ impl<T> Channel<T> {
 
     /// Closes it: parked sends get their value back, parked receives end, what is in it stays receivable. Idempotent.
     pub fn close(&self) {
+        self.close_first();
+    }
+
+    /// As `close`; `true` when it was not closed before.
+    pub(crate) fn close_first(&self) -> bool {
         let mut wakers = Vec::new();
-        {
+        let first = {
             let mut state = self.0.state.lock();
-            state.closed = true;
+            let first = !std::mem::replace(&mut state.closed, true);
             while let Some(receiver) = state.receivers.pop_front() {
                 match std::mem::replace(receiver, Receiver::LookAgain) {
                     Receiver::Waiting(waker) => wakers.push(waker),
@@ -237,8 +242,10 @@ impl<T> Channel<T> {
                     wakers.push(waker);
                 }
             }
-        }
+            first
+        };
         wakers.into_iter().for_each(Waker::wake);
+        first
     }
 
     /// Sends without waiting, if there is room now.

@@ -13,7 +13,7 @@ use parking_lot::Mutex;
 use crate::cancel::{CancelKind, CancelNode, CancelReason};
 use crate::channel::{Channel, Receive};
 use crate::failure::Failure;
-use crate::identity::{Identity, Lineage, TaskKind};
+use crate::identity::{Identity, Lineage, NO_INDEX, TaskKind};
 use crate::task::{AnyTask, Birth, OnCancel, Outcome, Sink, TaskContext};
 use crate::waiting::WaitKind;
 
@@ -197,6 +197,12 @@ impl<T: Send + 'static, E: Failure> FanOut<T, E> {
     /// The node the children are beneath. Cancelling it ends the fan-out early.
     pub fn node(&self) -> &CancelNode {
         &self.shared.node
+    }
+
+    /// What its children have in common: their ids without the index.
+    pub fn group_id(&self) -> String {
+        let creator = self.creator.clone();
+        Identity { creator, kind: self.kind, number: self.number, index: NO_INDEX, label: None }.id()
     }
 
     /// How many children were started.

@@ -7,13 +7,17 @@ mod channels;
 mod completed;
 mod context;
 mod joining;
+mod mailboxes;
+mod maps;
 mod permits;
 mod racing;
+mod shared;
 mod tasks;
 
 pub use channels::{ChannelObject, channel_of, selected};
 pub use completed::next_completed;
 pub use permits::{HeldPermits, Registry};
+pub use shared::SharedState;
 
 use crate::task::TaskHost;
 use madrigal_vm::{BuiltinTable, Cx, Fault, Outcome, Wait};
@@ -25,6 +29,8 @@ pub fn register(table: &mut BuiltinTable) {
     channels::register(table);
     completed::register(table);
     context::register(table);
+    mailboxes::register(table);
+    maps::register(table);
     permits::register(table);
     racing::register(table);
     tasks::register(table);

@@ -1,13 +1,12 @@
 //! What a script task is to the library: its state that builtins see, its failure type, its handle.
 //! Not here: how tasks run (the driver in the `madrigal` crate).
 
-use crate::concurrency::{HeldPermits, Registry};
+use crate::concurrency::{HeldPermits, Registry, SharedState};
 use crate::host::Run;
 use madrigal_runtime::sync::Lock;
 use madrigal_runtime::{CancelReason, CancelStack, Failure, ScopeHandle, TaskContext, TaskHandle};
-use madrigal_vm::{Dict, Fault, FaultKind, Handle, HandleObject, Value};
+use madrigal_vm::{Dict, Fault, FaultKind, HandleObject, Value};
 use parking_lot::Mutex;
-use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
@@ -66,8 +65,8 @@ pub struct TaskState {
     pub permits: Registry,
     /// Status that `exit` asked for.
     pub exit: Mutex<Option<i64>>,
-    /// Shared cells by scope and key.
-    pub cells: Mutex<HashMap<String, Handle>>,
+    /// Shared cells, maps and mailboxes.
+    pub shared: SharedState,
     /// Failures that are to be reported although nobody awaits them (background tasks).
     pub reported: Mutex<Vec<Fault>>,
 }
@@ -81,7 +80,7 @@ impl Default for TaskState {
             mutex: Lock::named("mutex"),
             permits: Registry::default(),
             exit: Mutex::new(None),
-            cells: Mutex::new(HashMap::new()),
+            shared: SharedState::default(),
             reported: Mutex::new(Vec::new()),
         }
     }

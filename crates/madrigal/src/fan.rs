@@ -253,6 +253,12 @@ impl Fan {
     }
 }
 
+impl Drop for Fan {
+    fn drop(&mut self) {
+        self.run.tasks.shared.end_group(|| self.fan.group_id());
+    }
+}
+
 /// `parallel each .. as stream` as a value.
 pub(crate) struct StreamObject(Mutex<Option<Fan>>);
 

@@ -227,29 +227,41 @@ impl Drop for PermitState {
     }
 }
 
-/// The permits that a task acquired; dropping this gives back those that are left.
+/// What a task holds: dropping this gives back the permits that are left, and ends what belongs to the task.
 #[derive(Default)]
-pub struct HeldPermits(Vec<Weak<PermitState>>);
+pub struct HeldPermits {
+    permits: Vec<Weak<PermitState>>,
+    /// The task has shared state of its own, to be freed at its end.
+    scope: Option<(Arc<Run>, String)>,
+}
 
 impl HeldPermits {
     pub(super) fn add(&mut self, permit: &Arc<PermitState>) {
-        if self.0.len() == self.0.capacity() {
-            self.0.retain(|it| it.strong_count() > 0);
+        if self.permits.len() == self.permits.capacity() {
+            self.permits.retain(|it| it.strong_count() > 0);
         }
-        self.0.push(Arc::downgrade(permit));
+        self.permits.push(Arc::downgrade(permit));
+    }
+
+    /// The task opened state in its own scope.
+    pub(in super::super) fn own(&mut self, run: &Arc<Run>, scope: &str) {
+        self.scope.get_or_insert_with(|| (run.clone(), scope.to_owned()));
     }
 
     /// What is held now: kind and key, in the order in which it was asked for.
     pub fn held(&self) -> Vec<(&'static str, String)> {
-        let permits = self.0.iter().filter_map(Weak::upgrade).filter(|it| it.guard.lock().is_some());
+        let permits = self.permits.iter().filter_map(Weak::upgrade).filter(|it| it.guard.lock().is_some());
         permits.map(|it| (it.entry.kind.name(), it.entry.key.clone())).collect()
     }
 }
 
 impl Drop for HeldPermits {
     fn drop(&mut self) {
-        self.0.iter().filter_map(Weak::upgrade).for_each(|it| {
+        self.permits.iter().filter_map(Weak::upgrade).for_each(|it| {
             it.release();
         });
+        if let Some((run, scope)) = self.scope.take() {
+            run.tasks.shared.end(&scope);
+        }
     }
 }
