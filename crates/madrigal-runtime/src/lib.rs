@@ -46,6 +46,7 @@ mod frame;
 mod handle;
 mod identity;
 mod mailbox;
+mod rate_limiter;
 mod runtime;
 mod scope;
 mod select;
@@ -66,6 +67,7 @@ pub use fan_out::{FanMode, FanOptions, FanOut, Items, Received, Source, map_conc
 pub use handle::{Ended, Join, TaskHandle};
 pub use identity::TaskKind;
 pub use mailbox::{Mailbox, MailboxMetrics};
+pub use rate_limiter::{RateAcquire, RateLimiter};
 pub use runtime::{Blocking, ExecutorKind, External, ExternalGuard, Runtime, RuntimeBuilder, RuntimeHandle, TaskInfo};
 pub use scope::{Close, Policy, Scope, ScopeClosed, ScopeHandle, scope};
 pub use select::{Select, Selected, select, try_select};

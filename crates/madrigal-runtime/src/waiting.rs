@@ -28,10 +28,20 @@ pub enum WaitKind {
     Lock,
     /// For permits.
     Permits,
+    /// For a condition to be notified.
+    Notification,
+    /// For a barrier's round to be complete.
+    Barrier,
+    /// For a latch to open.
+    Latch,
+    /// For a value somebody else is making.
+    Once,
+    /// For an entry of an inbox.
+    Inbox,
 }
 
 impl WaitKind {
-    const ALL: [WaitKind; 9] = [
+    const ALL: [WaitKind; 14] = [
         WaitKind::Unknown,
         WaitKind::Tasks,
         WaitKind::Join,
@@ -41,6 +51,11 @@ impl WaitKind {
         WaitKind::Select,
         WaitKind::Lock,
         WaitKind::Permits,
+        WaitKind::Notification,
+        WaitKind::Barrier,
+        WaitKind::Latch,
+        WaitKind::Once,
+        WaitKind::Inbox,
     ];
 
     pub(crate) fn from_u8(byte: u8) -> WaitKind {
@@ -59,6 +74,11 @@ impl WaitKind {
             WaitKind::Select => "select",
             WaitKind::Lock => "a lock",
             WaitKind::Permits => "permits",
+            WaitKind::Notification => "a notification",
+            WaitKind::Barrier => "a barrier",
+            WaitKind::Latch => "a latch",
+            WaitKind::Once => "a value in the making",
+            WaitKind::Inbox => "an inbox",
         }
     }
 }

@@ -6,17 +6,20 @@ mod cells;
 mod channels;
 mod completed;
 mod context;
+mod held;
 mod joining;
 mod mailboxes;
 mod maps;
 mod permits;
 mod racing;
 mod shared;
+mod sync;
 mod tasks;
+mod timed;
 
 pub use channels::{ChannelObject, channel_of, selected};
 pub use completed::next_completed;
-pub use permits::{HeldPermits, Registry};
+pub use held::Held;
 pub use shared::SharedState;
 
 use crate::task::TaskHost;
@@ -33,6 +36,7 @@ pub fn register(table: &mut BuiltinTable) {
     maps::register(table);
     permits::register(table);
     racing::register(table);
+    sync::register(table);
     tasks::register(table);
 }
 

@@ -185,11 +185,6 @@ impl Run {
         self.surroundings.advance(time).await;
     }
 
-    /// Milliseconds on the clock of the run; never decreases.
-    pub(crate) fn now_monotonic(&self) -> i64 {
-        self.surroundings.monotonic_ms()
-    }
-
     /// Waits on the clock of the run.
     pub async fn sleep(&self, time: Duration) {
         self.surroundings.sleep(time).await;

@@ -34,6 +34,7 @@ macro_rules! namespace {
 /// All of them.
 pub const MODULES: &[LibraryModule] = modules! {
     "json";
+    "sync" as "sync";
 };
 
 /// The module that is imported as `path`.

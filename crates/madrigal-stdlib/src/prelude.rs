@@ -2,7 +2,7 @@
 //!
 //! A callback may wait, so whatever calls one has to be bytecode. Convention of `lib/prelude.harn`: a top-level
 //! function `list_map(self, f)` implements the method `map` of lists (prefixes `list_`, `dict_`, `set_`, `range_`, `string_`),
-//! `function_flat_map(xs, f)` the builtin function `flat_map`. Such functions use statements, operators, natives and
+//! `sync_lock__with(self, f)` that of a handle whose type has several words, `function_flat_map(xs, f)` the builtin function `flat_map`. Such functions use statements, operators, natives and
 //! builtins only: no other prelude function, no captured or module-level variable.
 
 use crate::lists::wrong_list;

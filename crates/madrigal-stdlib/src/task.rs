@@ -1,14 +1,14 @@
 //! What a script task is to the library: its state that builtins see, its failure type, its handle.
 //! Not here: how tasks run (the driver in the `madrigal` crate).
 
-use crate::concurrency::{HeldPermits, Registry, SharedState};
+use crate::concurrency::{Held, SharedState};
 use crate::host::Run;
-use madrigal_runtime::sync::Lock;
+use madrigal_runtime::sync::{Lock, SyncRegistry};
 use madrigal_runtime::{CancelReason, CancelStack, Failure, ScopeHandle, TaskContext, TaskHandle};
 use madrigal_vm::{Dict, Fault, FaultKind, HandleObject, Value};
 use parking_lot::Mutex;
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 /// The failure of a script task.
@@ -39,15 +39,15 @@ pub struct TaskHost {
     pub nodes: CancelStack,
     /// Task-local values; none until one is set.
     pub values: Option<Dict>,
-    /// Permits it acquired; given back at its end.
-    pub held: HeldPermits,
+    /// Permits and locks it acquired; given back at its end.
+    pub held: Held,
 }
 
 impl TaskHost {
     /// The state of a fresh task.
     pub fn new(run: Arc<Run>, context: TaskContext, values: Option<Dict>) -> TaskHost {
         let nodes = CancelStack::new(context.node());
-        TaskHost { run, context, nodes, values, held: HeldPermits::default() }
+        TaskHost { run, context, nodes, values, held: Held::default() }
     }
 }
 
@@ -62,7 +62,7 @@ pub struct TaskState {
     /// The lock of `mutex { .. }`.
     pub mutex: Lock,
     /// Named permits.
-    pub permits: Registry,
+    pub permits: OnceLock<SyncRegistry>,
     /// Status that `exit` asked for.
     pub exit: Mutex<Option<i64>>,
     /// Shared cells, maps and mailboxes.
@@ -78,7 +78,7 @@ impl Default for TaskState {
             grace: Duration::from_secs(5),
             depth_max: 10_000,
             mutex: Lock::named("mutex"),
-            permits: Registry::default(),
+            permits: OnceLock::new(),
             exit: Mutex::new(None),
             shared: SharedState::default(),
             reported: Mutex::new(Vec::new()),

@@ -335,7 +335,9 @@ fn install(table: &mut BuiltinTable, text: &'static str, name: &str, function: C
     // The same name as a piece of the text, which lives as long as the program.
     let declared = text.find(&format!("fn {name}(")).expect("functions are declared in the text") + "fn ".len();
     let name: &'static str = &text[declared..declared + name.len()];
-    match name.split_once('_') {
+    // An owner of several words is set off by two underscores.
+    let long = name.split_once("__").filter(|(owner, _)| owner.contains('_'));
+    match long.or_else(|| name.split_once('_')) {
         Some(("function", name)) => table.add_script(name, function),
         Some(("stream", method)) if method != "iter" => table.add_script(format!("stream.{method}"), function),
         Some((owner, method)) => {

@@ -106,7 +106,12 @@ impl Lock {
     ///
     /// Dropping the future takes nothing.
     pub fn acquire(&self) -> LockAcquire {
-        LockAcquire { lock: self.clone(), parked: None }
+        LockAcquire { lock: self.clone(), parked: None, again: false }
+    }
+
+    /// As `acquire`, for a task that gave the lock up in order to wait: whatever else it does meanwhile, it waits.
+    pub(super) fn acquire_again(&self) -> LockAcquire {
+        LockAcquire { lock: self.clone(), parked: None, again: true }
     }
 
     fn release(&self) {
@@ -143,6 +148,13 @@ pub struct LockGuard {
     lock: Lock,
 }
 
+impl LockGuard {
+    /// What it holds.
+    pub fn lock(&self) -> &Lock {
+        &self.lock
+    }
+}
+
 impl Drop for LockGuard {
     fn drop(&mut self) {
         self.lock.release();
@@ -154,6 +166,7 @@ impl Drop for LockGuard {
 pub struct LockAcquire {
     lock: Lock,
     parked: Option<WaitKey>,
+    again: bool,
 }
 
 impl Future for LockAcquire {
@@ -181,7 +194,7 @@ impl LockAcquire {
     fn poll_new(&mut self, cx: &mut Context<'_>) -> Poll<Result<LockGuard, AlreadyHeld>> {
         let task = TaskRef::current();
         let mut state = self.lock.0.state.lock();
-        if state.is_held_by(task.as_ref()) {
+        if !self.again && state.is_held_by(task.as_ref()) {
             return Poll::Ready(Err(AlreadyHeld));
         }
         if state.holder.is_none() {

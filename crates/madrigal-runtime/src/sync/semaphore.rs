@@ -90,6 +90,21 @@ impl Semaphore {
         Acquire { semaphore: self.clone(), permits, parked: None }
     }
 
+    /// Gives back permits whose [`Permit`] was forgotten; `false`, and nothing, if that makes more than there are.
+    pub fn give_back(&self, permits: usize) -> bool {
+        let mut wakers = Vec::new();
+        let fits = {
+            let mut state = self.0.state.lock();
+            let fits = state.free.checked_add(permits).is_some_and(|free| free <= self.0.capacity);
+            if fits {
+                state.release(permits, &mut wakers);
+            }
+            fits
+        };
+        wakers.into_iter().for_each(Waker::wake);
+        fits
+    }
+
     fn release(&self, permits: usize) {
         let mut wakers = Vec::new();
         self.0.state.lock().release(permits, &mut wakers);
@@ -123,11 +138,18 @@ impl Permit {
     pub fn permits(&self) -> usize {
         self.permits
     }
+
+    /// Keeps them taken until somebody calls [`Semaphore::give_back`].
+    pub fn forget(mut self) {
+        self.permits = 0;
+    }
 }
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        self.semaphore.release(self.permits);
+        if self.permits > 0 {
+            self.semaphore.release(self.permits);
+        }
     }
 }
 

@@ -75,7 +75,7 @@ fn debug(host: &TaskHost) -> Value {
     let prefix = format!("{own}:");
     let tree = host.context.runtime().task_tree();
     let below = tree.iter().map(|it| it.task.id()).filter(|id| id.starts_with(&prefix));
-    let held = host.held.held().into_iter();
+    let held = host.held.named().into_iter();
     let entry = |(kind, key): (&str, String)| Value::dict([("kind", Value::from(kind)), ("key", Value::from(key))]);
     Value::dict([
         ("active_task_ids", Value::list(below.map(Value::from).collect())),

@@ -1,19 +1,15 @@
 //! Named permits: mutexes, semaphores, gates and readers-writer locks of the run, by kind and key.
-//! Not here: what is counted about them (`permits/registry.rs`).
+//! Not here: the resources and what is counted about them (`madrigal_runtime::sync::SyncRegistry`).
 //! Invariant: a permit is given back once, by `sync_release`, by its last reference, or by the end of its task.
 
-mod registry;
-
-pub use registry::{HeldPermits, Registry};
-
 use super::host;
-use crate::host::Run;
-use crate::task::deadlock;
+use super::shared::count as counter;
+use super::timed::{timed, timeout_of};
+use crate::task::{TaskHost, deadlock};
+use madrigal_runtime::sync::{Access, NamedPermit, SyncError, SyncKind, SyncMetrics, SyncRegistry, SyncRequest};
 use madrigal_vm::{Args, Cx, Fault, Handle, HandleObject, Outcome, Value, Wait};
-use registry::{Entry, Guard, Kind, PermitState, Queued};
-use std::future::poll_fn;
+use parking_lot::Mutex;
 use std::sync::Arc;
-use std::task::Poll;
 use std::time::Duration;
 
 madrigal_vm::builtins! {
@@ -31,6 +27,36 @@ madrigal_vm::builtins! {
     "sync_metrics" (kind: string = nil, key: string = nil) -> any = metrics;
 }
 
+/// The key that `mutex {}` uses.
+const DEFAULT_KEY: &str = "__default__";
+
+/// A permit, from before it is acquired until after it was given back.
+pub(super) struct PermitState {
+    kind: SyncKind,
+    key: String,
+    permit: Mutex<Option<NamedPermit>>,
+}
+
+impl PermitState {
+    pub fn kind(&self) -> &'static str {
+        self.kind.as_str()
+    }
+
+    pub fn key(&self) -> &str {
+        &self.key
+    }
+
+    pub fn is_held(&self) -> bool {
+        self.permit.lock().is_some()
+    }
+
+    /// Gives it back; whether it was held.
+    pub fn release(&self) -> bool {
+        let permit = self.permit.lock().take();
+        permit.is_some()
+    }
+}
+
 /// A permit as a value.
 struct PermitObject(Arc<PermitState>);
 
@@ -40,41 +66,39 @@ impl HandleObject for PermitObject {
     }
 
     fn display(&self) -> String {
-        let entry = &self.0.entry;
-        format!("<sync_permit:{}:{}>", entry.kind.name(), entry.key)
+        format!("<sync_permit:{}:{}>", self.0.kind(), self.0.key)
     }
 
     fn identity(&self) -> Option<u64> {
-        Some(Arc::as_ptr(&self.0) as u64)
+        // Never equal, not even to itself.
+        None
     }
 }
 
 fn mutex(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Outcome, Fault> {
-    let key = if args.get(0).is_nil() { registry::DEFAULT_KEY.to_owned() } else { args.string(0).to_string() };
-    let timeout = timeout_of("sync_mutex_acquire", args.get(1))?;
-    acquire(cx, Kind::Mutex, &key, 1, 1, timeout)
+    let key = if args.get(0).is_nil() { DEFAULT_KEY.to_owned() } else { args.string(0).to_string() };
+    acquire(cx, "sync_mutex_acquire", &key, SyncRequest::Mutex, args.get(1))
 }
 
 fn semaphore(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Outcome, Fault> {
     let name = "sync_semaphore_acquire";
     let capacity = count(name, "capacity", args.get(1))?;
     let permits = if args.get(2).is_nil() { 1 } else { count(name, "permits", args.get(2))? };
-    acquire(cx, Kind::Semaphore, &args.string(0), capacity, permits, timeout_of(name, args.get(3))?)
+    acquire(cx, name, &args.string(0), SyncRequest::Semaphore { capacity, permits }, args.get(3))
 }
 
 fn gate(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Outcome, Fault> {
     let limit = count("sync_gate_acquire", "limit", args.get(1))?;
-    acquire(cx, Kind::Gate, &args.string(0), limit, 1, timeout_of("sync_gate_acquire", args.get(2))?)
+    acquire(cx, "sync_gate_acquire", &args.string(0), SyncRequest::Gate { limit }, args.get(2))
 }
 
 fn rwlock(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Outcome, Fault> {
-    let permits = match args.string(1).as_str() {
-        "read" => 1,
-        "write" => registry::READERS_MAX,
+    let access = match args.string(1).as_str() {
+        "read" => Access::Read,
+        "write" => Access::Write,
         _ => return Err(Fault::thrown("mode must be read or write")),
     };
-    let timeout = timeout_of("sync_rwlock_acquire", args.get(2))?;
-    acquire(cx, Kind::RwLock, &args.string(0), registry::READERS_MAX, permits, timeout)
+    acquire(cx, "sync_rwlock_acquire", &args.string(0), SyncRequest::RwLock(access), args.get(2))
 }
 
 fn release(_: &mut Cx<'_>, args: Args<'_>) -> Result<bool, Fault> {
@@ -84,15 +108,43 @@ fn release(_: &mut Cx<'_>, args: Args<'_>) -> Result<bool, Fault> {
     }
 }
 
+/// The named resources of the run.
+fn registry(host: &TaskHost) -> &SyncRegistry {
+    host.run.tasks.permits.get_or_init(|| {
+        let registry = SyncRegistry::new(host.context.runtime().clock());
+        registry.adopt_mutex(DEFAULT_KEY, &host.run.tasks.mutex);
+        registry
+    })
+}
+
 fn metrics(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Value, Fault> {
-    let entries = host(cx).run.tasks.permits.entries();
     let wanted = |at: usize, text: &str| args.get(at).is_nil() || args.string(at).as_str() == text;
-    let found = entries.iter().filter(|it| wanted(0, it.kind.name()) && wanted(1, &it.key));
-    let mut found: Vec<Value> = found.map(|it| it.metrics()).collect();
+    let mut found = registry(host(cx)).metrics();
+    // The key of `mutex {}` is known once somebody asked for it by name.
+    found.retain(|it| it.key != DEFAULT_KEY || it.acquisition_count + it.timeout_count + it.cancellation_count > 0);
+    found.retain(|it| wanted(0, it.kind.as_str()) && wanted(1, &it.key));
+    let mut found: Vec<Value> = found.into_iter().map(described).collect();
     if args.get(0).is_nil() || args.get(1).is_nil() {
         return Ok(Value::list(found));
     }
     Ok(found.pop().unwrap_or_default())
+}
+
+fn described(metrics: SyncMetrics) -> Value {
+    Value::dict([
+        ("kind", Value::from(metrics.kind.as_str())),
+        ("key", Value::from(metrics.key)),
+        ("capacity", metrics.capacity.map_or(Value::Nil, Value::from)),
+        ("acquisition_count", counter(metrics.acquisition_count)),
+        ("timeout_count", counter(metrics.timeout_count)),
+        ("cancellation_count", counter(metrics.cancellation_count)),
+        ("release_count", counter(metrics.release_count)),
+        ("current_held", Value::from(metrics.current_held)),
+        ("current_queue_depth", Value::from(metrics.current_queue_depth)),
+        ("max_queue_depth", Value::from(metrics.max_queue_depth)),
+        ("total_wait_ms", counter(metrics.total_wait_ms)),
+        ("total_held_ms", counter(metrics.total_held_ms)),
+    ])
 }
 
 fn count(name: &str, what: &str, value: &Value) -> Result<usize, Fault> {
@@ -105,83 +157,49 @@ fn count(name: &str, what: &str, value: &Value) -> Result<usize, Fault> {
     }
 }
 
-/// How long to wait: for ever, unless given as a time or as `{timeout_ms}` or `{max_wait_ms}`.
-fn timeout_of(name: &str, value: &Value) -> Result<Option<Duration>, Fault> {
-    let time = match value {
-        Value::Dict(options) => options.get("timeout_ms").or_else(|| options.get("max_wait_ms")).unwrap_or(&Value::Nil),
-        other => other,
-    };
-    match (time, time.as_millis()) {
-        (Value::Nil, _) => Ok(None),
-        (_, Some(millis)) => Ok(Some(Duration::from_millis(u64::try_from(millis).unwrap_or(0)))),
-        (other, None) => {
-            let got = other.type_name();
-            Err(Fault::type_error(format!("{name}: timeout must be a duration or int milliseconds, got {got}")))
+fn failed(name: &str, error: SyncError) -> Fault {
+    match error {
+        SyncError::AlreadyHeld { kind, key } => {
+            deadlock(format!("{name}: this task holds the {} '{key}' already", kind.as_str()))
         }
+        other => Fault::thrown(other.to_string()),
     }
 }
 
 fn acquire(
     cx: &mut Cx<'_>,
-    kind: Kind,
+    name: &'static str,
     key: &str,
-    capacity: usize,
-    permits: usize,
-    timeout: Option<Duration>,
+    request: SyncRequest,
+    timeout: &Value,
 ) -> Result<Outcome, Fault> {
+    let timeout = timeout_of(name, timeout)?;
     let host = host(cx);
-    let run = host.run.clone();
-    let entry = run.tasks.permits.entry(kind, key, capacity, &run.tasks.mutex)?;
-    if permits > capacity {
-        let name = kind.name();
-        return Err(Fault::thrown(format!("sync {name} '{key}' requested {permits} permits from capacity {capacity}")));
-    }
-    let permit = PermitState::new(entry.clone(), permits, run.clone());
-    host.held.add(&permit);
-    let held = |_| deadlock(format!("sync_mutex_acquire: this task holds the mutex '{key}' already"));
-    if let Some(guard) = entry.try_acquire(permits).map_err(held)? {
-        permit.fill(guard, 0);
-        return Ok(Outcome::from(Value::Handle(Handle::new(PermitObject(permit)))));
+    let mut acquiring = registry(host).acquire(key, request).map_err(|it| failed(name, it))?;
+    let kind = acquiring.kind();
+    let state = Arc::new(PermitState { kind, key: key.to_owned(), permit: Mutex::new(None) });
+    host.held.add_permit(&state);
+    let filled = |state: Arc<PermitState>, permit| {
+        *state.permit.lock() = Some(permit);
+        Value::Handle(Handle::new(PermitObject(state)))
+    };
+    if let Some(permit) = acquiring.try_now().map_err(|it| failed(name, it))? {
+        return Ok(Outcome::from(filled(state, permit)));
     }
     if timeout == Some(Duration::ZERO) {
-        entry.timed_out();
+        acquiring.timed_out();
         return Ok(Outcome::from(Value::Nil));
     }
-    let what = Value::from(format!("{} '{key}'", kind.name()));
-    Ok(Wait::new("permits", wait_for(run, entry, permit, permits, timeout)).on(what).into())
-}
-
-async fn wait_for(
-    run: Arc<Run>,
-    entry: Arc<Entry>,
-    permit: Arc<PermitState>,
-    permits: usize,
-    timeout: Option<Duration>,
-) -> Result<Value, Fault> {
-    let since = run.now_monotonic();
-    let queued = Queued::new(entry.clone());
-    let mut acquiring = entry.acquire(permits);
-    let mut timer = timeout.map(|time| {
-        let run = run.clone();
-        Box::pin(async move { run.sleep(time).await })
-    });
-    let guard: Option<Guard> = poll_fn(|cx| {
-        if let Poll::Ready(guard) = acquiring.as_mut().poll(cx) {
-            return Poll::Ready(guard.map(Some));
+    let run = host.run.clone();
+    let what = Value::from(format!("{} '{key}'", kind.as_str()));
+    let future = async move {
+        match timed(run, timeout, &mut acquiring).await {
+            Some(permit) => permit.map(|it| filled(state, it)).map_err(|it| failed(name, it)),
+            None => {
+                acquiring.timed_out();
+                Ok(Value::Nil)
+            }
         }
-        match timer.as_mut().map(|it| it.as_mut().poll(cx)) {
-            Some(Poll::Ready(())) => Poll::Ready(Ok(None)),
-            _ => Poll::Pending,
-        }
-    })
-    .await
-    .map_err(|_| deadlock("sync_mutex_acquire: this task holds the mutex already"))?;
-    queued.served(guard.is_some());
-    Ok(match guard {
-        Some(guard) => {
-            permit.fill(guard, run.now_monotonic() - since);
-            Value::Handle(Handle::new(PermitObject(permit)))
-        }
-        None => Value::Nil,
-    })
+    };
+    Ok(Wait::new("permits", future).on(what).into())
 }

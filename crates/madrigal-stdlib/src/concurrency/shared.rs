@@ -96,7 +96,7 @@ fn scope_id(host: &mut TaskHost, name: &str, kind: &str, tenant: Option<String>)
         "task" => {
             let scope = format!("task:{}", task.id());
             let run = host.run.clone();
-            host.held.own(&run, &scope);
+            host.held.add_scope(&run, &scope);
             return Ok(scope);
         }
         "task_group" => task.group_id().unwrap_or_else(|| "task_root".to_owned()),
