@@ -26,6 +26,8 @@ pub enum FanMode {
     Settle,
     /// Handed out in completion order, whatever they are.
     Stream,
+    /// As `FailFast`, and values are dropped at once: for side effects, in constant memory.
+    Discard,
 }
 
 /// What was kept of the outcomes, and the failure.
@@ -75,6 +77,8 @@ struct State<T, E> {
     /// In completion order; only when streaming.
     finished: VecDeque<(usize, Outcome<T, E>)>,
     failure: Option<E>,
+    /// Discarding: some child was cancelled.
+    cancelled: Option<Arc<CancelReason>>,
     owner: Option<(Waker, Interest)>,
 }
 
@@ -91,7 +95,9 @@ impl<T: Send + 'static, E: Failure> State<T, E> {
     fn record(&mut self, mode: FanMode, index: usize, outcome: Outcome<T, E>) -> bool {
         self.in_flight -= 1;
         match (mode, outcome) {
-            (FanMode::FailFast, Outcome::Failed(error)) => return self.fail(error),
+            (FanMode::FailFast | FanMode::Discard, Outcome::Failed(error)) => return self.fail(error),
+            (FanMode::Discard, Outcome::Ok(_)) => {}
+            (FanMode::Discard, Outcome::Cancelled(reason)) => self.cancelled = Some(reason),
             (FanMode::FailFast | FanMode::Settle, outcome) => self.slots[index] = Some(outcome),
             (FanMode::Stream, outcome) => self.finished.push_back((index, outcome)),
         }
@@ -176,7 +182,14 @@ impl<T: Send + 'static, E: Failure> FanOut<T, E> {
     /// Opens a fan-out of the task that `cx` belongs to, beneath `parent`: the task's innermost open node.
     pub fn open(cx: &TaskContext, parent: &CancelNode, options: &FanOptions) -> FanOut<T, E> {
         let creator = cx.task().0.header.lineage().clone();
-        let state = State { in_flight: 0, slots: Vec::new(), finished: VecDeque::new(), failure: None, owner: None };
+        let state = State {
+            in_flight: 0,
+            slots: Vec::new(),
+            finished: VecDeque::new(),
+            failure: None,
+            cancelled: None,
+            owner: None,
+        };
         let shared = Shared {
             node: parent.child(),
             mode: options.mode,
@@ -257,7 +270,7 @@ impl<T: Send + 'static, E: Failure> FanOut<T, E> {
         let admit = || {
             let mut state = self.shared.state.lock();
             state.in_flight += 1;
-            if self.shared.mode != FanMode::Stream {
+            if matches!(self.shared.mode, FanMode::FailFast | FanMode::Settle) {
                 state.slots.push(None);
             }
             Ok::<_, std::convert::Infallible>(())
@@ -285,6 +298,19 @@ impl<T: Send + 'static, E: Failure> FanOut<T, E> {
             return Poll::Ready(Err(error));
         }
         Poll::Ready(slots.into_iter().map(Outcome::into_result).collect())
+    }
+
+    /// Discarding: waits until all children ended; the first failure in time, if there was one.
+    ///
+    /// When it was cancelled before all had a value, the failure is [`Failure::cancelled`].
+    pub fn poll_done(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), E>> {
+        let (_, failure) = std::task::ready!(self.poll_end(cx));
+        let cancelled = self.shared.state.lock().cancelled.take();
+        Poll::Ready(match (failure, cancelled) {
+            (Some(error), _) => Err(error),
+            (None, Some(reason)) => Err(E::cancelled(&reason)),
+            (None, None) => Ok(()),
+        })
     }
 
     /// Waits until all children ended; gives their outcomes in order, or the failure of the source.
@@ -427,6 +453,34 @@ where
             taken = true;
         }
         fan.poll_values(cx)
+    })
+    .await
+}
+
+/// As [`map_concurrent`], for side effects: values are dropped as they come, so memory does not grow with the source.
+///
+/// # Panics
+///
+/// When called outside of a task of a runtime.
+pub async fn for_each_concurrent<S, E, F>(
+    options: FanOptions,
+    mut source: S,
+    mut work: impl FnMut(usize, S::Item) -> F,
+) -> Result<(), E>
+where
+    E: Failure,
+    S: Source<E>,
+    F: Future + Send + 'static,
+    F::Output: Into<Outcome<(), E>>,
+{
+    let mut fan = open_here(FanOptions { mode: FanMode::Discard, ..options });
+    let mut taken = false;
+    poll_fn(move |cx| {
+        if !taken {
+            std::task::ready!(poll_start_all(&mut fan, &mut source, &mut work, cx));
+            taken = true;
+        }
+        fan.poll_done(cx)
     })
     .await
 }

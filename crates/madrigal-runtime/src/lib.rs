@@ -63,7 +63,9 @@ pub use deadline::Deadline;
 pub use deadlock::{DeadlockReport, DeadlockedTask};
 pub use event::{Event, EventSink};
 pub use failure::{Failure, TaskError};
-pub use fan_out::{FanMode, FanOptions, FanOut, Items, Received, Source, map_concurrent, map_concurrent_settled};
+pub use fan_out::{
+    FanMode, FanOptions, FanOut, Items, Received, Source, for_each_concurrent, map_concurrent, map_concurrent_settled,
+};
 pub use handle::{Ended, Join, TaskHandle};
 pub use identity::TaskKind;
 pub use mailbox::{Mailbox, MailboxMetrics};

@@ -2,6 +2,7 @@
 //! they must. Not here: the statements (`spawn`, `parallel`, `scope` ..), which the interpreter hands to the driver.
 
 mod atomics;
+mod bounded;
 mod cells;
 mod channels;
 mod completed;
@@ -28,6 +29,7 @@ use madrigal_vm::{BuiltinTable, Cx, Fault, Outcome, Wait};
 /// Adds the concurrency builtins.
 pub fn register(table: &mut BuiltinTable) {
     atomics::register(table);
+    bounded::register(table);
     cells::register(table);
     channels::register(table);
     completed::register(table);

@@ -33,6 +33,7 @@ macro_rules! namespace {
 
 /// All of them.
 pub const MODULES: &[LibraryModule] = modules! {
+    "concurrent";
     "json";
     "sync" as "sync";
 };

@@ -124,7 +124,7 @@ pub enum Spawning {
     },
 }
 
-/// The four forms of `parallel`.
+/// The forms of `parallel`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 #[allow(missing_docs)]
@@ -133,6 +133,8 @@ pub enum ParallelMode {
     Each,
     Settle,
     Stream,
+    /// As `Each`, without the results. Asked for by the library only.
+    Discard,
 }
 
 /// Who runs in a race, and what winning is.

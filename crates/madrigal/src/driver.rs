@@ -257,7 +257,9 @@ impl ScriptTask {
             ParallelMode::Stream => {
                 self.vm.resume(Resume::Value(Value::Handle(Handle::new(StreamObject::new(fan)))));
             }
-            ParallelMode::Count | ParallelMode::Each | ParallelMode::Settle => self.doing = Doing::Fan(Box::new(fan)),
+            ParallelMode::Count | ParallelMode::Each | ParallelMode::Settle | ParallelMode::Discard => {
+                self.doing = Doing::Fan(Box::new(fan));
+            }
         }
         Ok(())
     }
@@ -659,6 +661,7 @@ pub(crate) fn fan_mode(mode: ParallelMode) -> (FanMode, &'static TaskKind) {
         ParallelMode::Each => (FanMode::FailFast, TaskKind::PARALLEL_EACH),
         ParallelMode::Settle => (FanMode::Settle, TaskKind::PARALLEL_SETTLE),
         ParallelMode::Stream => (FanMode::Stream, TaskKind::PARALLEL_EACH_STREAM),
+        ParallelMode::Discard => (FanMode::Discard, TaskKind::PARALLEL_EACH),
     }
 }
 

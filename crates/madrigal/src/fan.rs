@@ -185,6 +185,9 @@ impl Fan {
         if self.start(cx).is_pending() {
             return Poll::Pending;
         }
+        if self.mode == ParallelMode::Discard {
+            return self.fan.poll_done(cx).map(|done| done.map(|()| Value::Nil).map_err(|failure| failure.0));
+        }
         if self.mode != ParallelMode::Settle {
             return self.fan.poll_values(cx).map(|values| values.map(Value::list).map_err(|failure| failure.0));
         }

@@ -105,6 +105,18 @@ impl<T: Clone, E: Clone> Once<T, E> {
         }
     }
 
+    /// Makes it hold `value`, whatever it held; whoever makes one still gives theirs to those who wait for it.
+    pub fn set(&self, value: T) {
+        let old = {
+            let mut state = self.0.lock();
+            match state.stage {
+                Stage::Running(_) => None,
+                Stage::Empty | Stage::Done(_) => Some(std::mem::replace(&mut state.stage, Stage::Done(value))),
+            }
+        };
+        drop(old);
+    }
+
     /// The value, made by `make` unless it exists or is being made by somebody else. A failure goes to all who wait
     /// for it now; who asks later makes it again.
     ///

@@ -8,6 +8,8 @@ mod once;
 mod queues;
 mod rwlocks;
 
+pub(super) use once::{RunObject, enter_once, take_run};
+
 use super::host;
 use super::timed::{timed, timeout_of};
 use madrigal_vm::{Args, BuiltinTable, Cx, Fault, HandleObject, Outcome, Value, Wait};
@@ -22,7 +24,7 @@ pub fn register(table: &mut BuiltinTable) {
 }
 
 /// The receiver of a method.
-fn receiver<'a, T: HandleObject>(name: &str, args: &'a Args<'_>) -> Result<&'a T, Fault> {
+pub(super) fn receiver<'a, T: HandleObject>(name: &str, args: &'a Args<'_>) -> Result<&'a T, Fault> {
     let found = match args.get(0) {
         Value::Handle(handle) => handle.downcast::<T>(),
         _ => None,
@@ -48,7 +50,7 @@ macro_rules! handle_object {
         }
     };
 }
-use handle_object;
+pub(super) use handle_object;
 
 /// A count that is at least `least`.
 fn count_from(name: &str, least: i64, value: &Value) -> Result<usize, Fault> {

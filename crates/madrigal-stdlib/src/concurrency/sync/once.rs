@@ -27,7 +27,14 @@ struct OnceObject {
 }
 
 /// The turn to make the value; passed on when the last reference goes.
-struct RunObject(Mutex<Option<OnceRun<Value, Fault>>>);
+pub(in super::super) struct RunObject(Mutex<Option<OnceRun<Value, Fault>>>);
+
+impl RunObject {
+    /// A turn that nobody waits for.
+    pub fn none() -> RunObject {
+        RunObject(Mutex::new(None))
+    }
+}
 
 handle_object!(OnceObject, "sync_once");
 handle_object!(RunObject, "sync_once_run");
@@ -49,19 +56,29 @@ fn entered(entered: Entered<Value, Fault>) -> Result<Value, Fault> {
 
 fn enter(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Outcome, Fault> {
     let once = &receiver::<OnceObject>("get", &args)?.once;
+    enter_once(cx, "get", once, &args)
+}
+
+/// Waits for the value or the turn of `once`, the first argument of the call.
+pub(in super::super) fn enter_once(
+    cx: &mut Cx<'_>,
+    name: &'static str,
+    once: &Once<Value, Fault>,
+    args: &Args<'_>,
+) -> Result<Outcome, Fault> {
     if let Some(value) = once.try_get() {
         return Ok(Outcome::from(Value::list(vec![value])));
     }
-    let (entering, itself) = (once.enter(), deadlock(format!("get: {} waits for itself", args.get(0))));
-    wait_for(cx, "get", &args, &Value::Nil, Value::Nil, async move { entered(entering.await.map_err(|_| itself)?) })
+    let (entering, itself) = (once.enter(), deadlock(format!("{name}: {} waits for itself", args.get(0))));
+    wait_for(cx, name, args, &Value::Nil, Value::Nil, async move { entered(entering.await.map_err(|_| itself)?) })
 }
 
 fn body(_: &mut Cx<'_>, args: Args<'_>) -> Result<Value, Fault> {
     Ok(receiver::<OnceObject>("get", &args)?.body.clone())
 }
 
-fn take_run(args: &Args<'_>) -> Option<OnceRun<Value, Fault>> {
-    match args.get(0) {
+pub(in super::super) fn take_run(turn: &Value) -> Option<OnceRun<Value, Fault>> {
+    match turn {
         Value::Handle(handle) => handle.downcast::<RunObject>().and_then(|it| it.0.lock().take()),
         _ => None,
     }
@@ -69,7 +86,7 @@ fn take_run(args: &Args<'_>) -> Option<OnceRun<Value, Fault>> {
 
 fn finish(_: &mut Cx<'_>, mut args: Args<'_>) -> Result<(), Fault> {
     let value = args.take(1);
-    if let Some(run) = take_run(&args) {
+    if let Some(run) = take_run(args.get(0)) {
         run.finish(Ok(value));
     }
     Ok(())
@@ -77,14 +94,14 @@ fn finish(_: &mut Cx<'_>, mut args: Args<'_>) -> Result<(), Fault> {
 
 fn fail(_: &mut Cx<'_>, mut args: Args<'_>) -> Result<(), Fault> {
     let error = args.take(1);
-    if let Some(run) = take_run(&args) {
+    if let Some(run) = take_run(args.get(0)) {
         run.finish(Err(Fault::thrown(error)));
     }
     Ok(())
 }
 
 fn leave(_: &mut Cx<'_>, args: Args<'_>) -> Result<(), Fault> {
-    let run = take_run(&args);
+    let run = take_run(args.get(0));
     drop(run);
     Ok(())
 }
