@@ -15,7 +15,6 @@ use std::sync::OnceLock;
 
 impl Vm {
     /// Enters a function whose arguments stand from `base` on. Calling a generator function makes a generator instead.
-    #[inline]
     pub(crate) fn push_frame(
         &mut self,
         closure: NonNull<ClosureObject>,
@@ -40,6 +39,24 @@ impl Vm {
         }
         self.frames.push(frame);
         Ok(Called::Entered)
+    }
+
+    /// As `push_frame`, at once for a call that needs nothing but a frame.
+    #[inline(always)]
+    pub(crate) fn push_plain_frame(
+        &mut self,
+        closure: NonNull<ClosureObject>,
+        base: usize,
+        passed: u16,
+    ) -> Result<Called, Fault> {
+        let frame = Frame { closure, base: base as u32, pc: 0, passed: u32::from(passed) };
+        let proto = frame.proto();
+        let fits = self.stack.holds(base + proto.registers as usize) && self.frames.len() < self.shared.depth_max;
+        if proto.plain_params == u32::from(passed) && fits {
+            self.frames.push(frame);
+            return Ok(Called::Entered);
+        }
+        self.push_frame(closure, base, passed as usize)
     }
 
     fn copy_captures(&mut self, frame: &Frame) {

@@ -22,8 +22,7 @@ impl Vm {
         let mut base = frame.base as usize;
         let mut closure = frame.closure();
         let mut proto: &Proto = closure.proto();
-        let mut code = Code::of(proto);
-        let mut pc = frame.pc as usize;
+        let mut code = Code::of(proto, frame.pc);
         let mut w = self.stack.window(base);
         let mut fuel = self.fuel;
 
@@ -34,14 +33,13 @@ impl Vm {
                 base = frame.base as usize;
                 closure = frame.closure();
                 proto = closure.proto();
-                code = Code::of(proto);
-                pc = frame.pc as usize;
+                code = Code::of(proto, frame.pc);
                 w = self.stack.window(base);
             }};
         }
         macro_rules! save {
             () => {
-                self.frames.last_mut().expect("code runs in a frame").pc = pc as u32
+                self.frames.last_mut().expect("code runs in a frame").pc = code.position()
             };
         }
         macro_rules! follow {
@@ -84,13 +82,33 @@ impl Vm {
         macro_rules! test {
             ($holds:expr) => {
                 if $holds {
-                    if let I::Jump { to } = code.at(pc) {
-                        pc = to as usize;
+                    if let I::Jump { to } = code.peek() {
+                        code.jump(to);
                     }
                 } else {
-                    pc += 1;
+                    code.skip();
                 }
             };
+        }
+        // Goes back over the test of a loop when it holds of two ints, to the test itself in all other cases but one:
+        // two ints of which it does not hold.
+        macro_rules! loop_while {
+            ($a:expr, $b:expr, $op:tt, $back:expr) => {{
+                let again = match (w.get($a), $b) {
+                    (Value::Int(a), Value::Int(b)) if !(a $op b) => continue,
+                    (Value::Int(_), Value::Int(_)) => true,
+                    _ => false,
+                };
+                code.back($back);
+                fuel -= i64::from($back);
+                if fuel <= 0 || !again {
+                    code.back(2);
+                }
+                if fuel <= 0 {
+                    save!();
+                    return Step::OutOfBudget;
+                }
+            }};
         }
         macro_rules! arithmetic {
             ($instruction:expr, $dst:expr, $a:expr, $b:expr, $ints:ident, $floats:tt) => {
@@ -152,8 +170,7 @@ impl Vm {
         }
 
         loop {
-            let instruction = code.at(pc);
-            pc += 1;
+            let instruction = code.fetch();
             match instruction {
                 I::Move { dst, src } => w.set(dst, w.get(src).clone()),
                 I::Take { dst, src } => w.set(dst, w.take(src)),
@@ -231,43 +248,47 @@ impl Vm {
                 I::In { dst, a, b } => w.set(dst, Value::Bool(arithmetic::contains(w.get(a), w.get(b)))),
                 I::NotIn { dst, a, b } => w.set(dst, Value::Bool(!arithmetic::contains(w.get(a), w.get(b)))),
 
-                I::Jump { to } => pc = to as usize,
+                I::Jump { to } => code.jump(to),
                 I::Loop { to } => {
-                    fuel -= (pc - to as usize) as i64;
-                    pc = to as usize;
+                    fuel -= i64::from(code.position() - to);
+                    code.jump(to);
                     if fuel <= 0 {
                         save!();
                         return Step::OutOfBudget;
                     }
                 }
+                I::LoopLess { a, b, back } => loop_while!(a, w.get(b), <, back),
+                I::LoopLessEqual { a, b, back } => loop_while!(a, w.get(b), <=, back),
+                I::LoopLessInt { a, value, back } => loop_while!(a, &Value::Int(i64::from(value)), <, back),
+                I::LoopGreaterInt { a, value, back } => loop_while!(a, &Value::Int(i64::from(value)), >, back),
                 I::JumpIf { src, to } => {
                     if w.get(src).is_truthy() {
-                        pc = to as usize;
+                        code.jump(to);
                     }
                 }
                 I::JumpUnless { src, to } => {
                     if !w.get(src).is_truthy() {
-                        pc = to as usize;
+                        code.jump(to);
                     }
                 }
                 I::JumpIfNil { src, to } => {
                     if w.get(src).is_nil() {
-                        pc = to as usize;
+                        code.jump(to);
                     }
                 }
                 I::JumpUnlessNil { src, to } => {
                     if !w.get(src).is_nil() {
-                        pc = to as usize;
+                        code.jump(to);
                     }
                 }
                 I::JumpIfCallable { src, to } => {
                     if w.get(src).is_callable() {
-                        pc = to as usize;
+                        code.jump(to);
                     }
                 }
                 I::JumpIfPassed { index, to } => {
                     if u32::from(index) < self.passed() {
-                        pc = to as usize;
+                        code.jump(to);
                     }
                 }
                 I::TestLess { when, a, b } => test!(compare!(a, b, <, less) == when),
@@ -308,6 +329,11 @@ impl Vm {
                         *at += 1;
                         w.set(iter + 2, item);
                     }
+                    (Value::Int(at), Value::List(items)) if (*at as usize) < items.len() => {
+                        let item = items[*at as usize].clone();
+                        *at += 1;
+                        w.set(iter + 2, item);
+                    }
                     (_, Value::Handle(source)) if source.downcast::<GeneratorObject>().is_some() => {
                         save!();
                         let goal = Goal::Item { slot: slot!(iter + 2), to };
@@ -324,10 +350,36 @@ impl Vm {
                         Some(item) => w.set(iter + 2, item),
                         None => {
                             *source = Value::Nil;
-                            pc = to as usize;
+                            code.jump(to);
                         }
                     },
                 },
+
+                I::ForAgain { iter, back } => {
+                    let again = match (w.get_mut(iter), w.get(iter + 1)) {
+                        (Value::Int(at), Value::Int(last)) if *at < *last => {
+                            let item = Value::Int(*at);
+                            *at += 1;
+                            Some(item)
+                        }
+                        (Value::Int(at), Value::List(items)) if (*at as usize) < items.len() => {
+                            let item = items[*at as usize].clone();
+                            *at += 1;
+                            Some(item)
+                        }
+                        _ => None,
+                    };
+                    fuel -= i64::from(back);
+                    code.back(back);
+                    match again {
+                        Some(item) => w.set(iter + 2, item),
+                        None => code.back(1),
+                    }
+                    if fuel <= 0 {
+                        save!();
+                        return Step::OutOfBudget;
+                    }
+                }
 
                 I::MakeList { dst, start, count } => {
                     let items: Vec<Value> = w.slice(start, count as usize).iter_mut().map(Value::take).collect();
@@ -485,7 +537,7 @@ impl Vm {
                     match self.shared.program.functions[function as usize].value.get() {
                         Some(Value::Closure(callee)) => {
                             let object = std::ptr::NonNull::from(callee.object());
-                            match self.push_frame(object, slot!(at) + 1, count as usize) {
+                            match self.push_plain_frame(object, slot!(at) + 1, count) {
                                 Ok(_) => reload!(),
                                 Err(fault) => {
                                     follow!(self.throw(fault));
@@ -601,7 +653,7 @@ impl Vm {
                             w.set(dst, payload);
                             test!(true);
                         }
-                        _ => pc += 1,
+                        _ => code.skip(),
                     },
                     other => {
                         let kind = other.type_name();
@@ -639,7 +691,7 @@ impl Vm {
                 }
                 I::LeaveRegion {} => {
                     save!();
-                    let (to, depth) = (pc as u32, (self.handlers.len() - 1) as u32);
+                    let (to, depth) = (code.position(), (self.handlers.len() - 1) as u32);
                     follow!(self.complete(Completion::Jump { to, depth, ends: true }));
                 }
 

@@ -20,6 +20,12 @@ impl Stack {
         }
     }
 
+    /// Whether registers below `end` exist.
+    #[inline(always)]
+    pub fn holds(&self, end: usize) -> bool {
+        end <= self.0.len()
+    }
+
     #[cold]
     fn grow(&mut self, end: usize) {
         let wanted = if self.0.is_empty() { end } else { end.max(self.0.len() * 2) };
@@ -149,21 +155,66 @@ impl Frame {
     }
 }
 
-/// The instructions of the running function.
+/// A place in the code of the running function.
 #[derive(Clone, Copy)]
-pub(crate) struct Code(*const Instruction);
+pub(crate) struct Code {
+    start: *const Instruction,
+    next: *const Instruction,
+}
 
 impl Code {
-    /// Those of `proto`.
+    /// Position `pc` of `proto`.
     #[inline(always)]
-    pub fn of(proto: &Proto) -> Code {
-        Code(proto.code.as_ptr())
+    pub fn of(proto: &Proto, pc: u32) -> Code {
+        debug_assert!((pc as usize) < proto.code.len());
+        let start = proto.code.as_ptr();
+        // SAFETY: a frame's position lies inside its code.
+        Code { start, next: unsafe { start.add(pc as usize) } }
     }
 
-    /// The instruction at `pc`.
+    /// The next instruction, which is passed.
     #[inline(always)]
-    pub fn at(self, pc: usize) -> Instruction {
+    pub fn fetch(&mut self) -> Instruction {
         // SAFETY: verified code ends in a return or backward jump and jumps only inside itself.
-        unsafe { *self.0.add(pc) }
+        unsafe {
+            let instruction = *self.next;
+            self.next = self.next.add(1);
+            instruction
+        }
+    }
+
+    /// The next instruction, not passed.
+    #[inline(always)]
+    pub fn peek(&self) -> Instruction {
+        // SAFETY: as in `fetch`.
+        unsafe { *self.next }
+    }
+
+    /// Passes the next instruction.
+    #[inline(always)]
+    pub fn skip(&mut self) {
+        // SAFETY: as in `fetch`: what is passed by is no last instruction.
+        self.next = unsafe { self.next.add(1) };
+    }
+
+    /// Goes to position `to`.
+    #[inline(always)]
+    pub fn jump(&mut self, to: u32) {
+        // SAFETY: verified jumps stay inside the code.
+        self.next = unsafe { self.start.add(to as usize) };
+    }
+
+    /// Goes `count` instructions back from the next one.
+    #[inline(always)]
+    pub fn back(&mut self, count: u16) {
+        // SAFETY: verified jumps stay inside the code.
+        self.next = unsafe { self.next.sub(count as usize) };
+    }
+
+    /// Position of the next instruction.
+    #[inline(always)]
+    pub fn position(&self) -> u32 {
+        // SAFETY: both point into one piece of code, `next` behind `start`.
+        unsafe { self.next.offset_from(self.start) as u32 }
     }
 }

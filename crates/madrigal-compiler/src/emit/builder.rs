@@ -56,6 +56,41 @@ impl Builder {
         self.labels[label.0 as usize] = self.code.len() as u32;
     }
 
+    /// Goes back to `again` as the last instruction of a loop that is left at `after`. A loop that begins with a plain
+    /// test, or with its next item, does that here as well.
+    pub fn end_loop(&mut self, again: Label, after: Label, span: Span) {
+        let head = self.labels[again.0 as usize] as usize;
+        let fused = self.fused(head, after).unwrap_or(Instruction::Loop { to: again.0 });
+        self.emit(fused, span);
+    }
+
+    fn fused(&self, head: usize, after: Label) -> Option<Instruction> {
+        let back = |skipped: usize| u16::try_from((self.code.len() + 1).checked_sub(head + skipped)?).ok();
+        let test = match *self.code.get(head)? {
+            Instruction::ForNext { iter, to } if to == after.0 => {
+                return Some(Instruction::ForAgain { iter, back: back(1)? });
+            }
+            test => test,
+        };
+        if !matches!(self.code.get(head + 1)?, Instruction::Jump { to } if *to == after.0) {
+            return None;
+        }
+        let back = back(2)?;
+        Some(match test {
+            Instruction::TestLess { when: false, a, b } => Instruction::LoopLess { a, b, back },
+            Instruction::TestLessEqual { when: false, a, b } => Instruction::LoopLessEqual { a, b, back },
+            Instruction::TestLessInt { when: false, a, value } => Instruction::LoopLessInt { a, value, back },
+            Instruction::TestGreaterInt { when: false, a, value } => Instruction::LoopGreaterInt { a, value, back },
+            Instruction::TestLessEqualInt { when: false, a, value } => {
+                Instruction::LoopLessInt { a, value: value.checked_add(1)?, back }
+            }
+            Instruction::TestGreaterEqualInt { when: false, a, value } => {
+                Instruction::LoopGreaterInt { a, value: value.checked_sub(1)?, back }
+            }
+            _ => return None,
+        })
+    }
+
     /// Whether the last instruction never goes on to the next. Only valid where no label is placed.
     pub fn is_after_return(&self) -> bool {
         let here = self.code.len() as u32;
@@ -155,6 +190,11 @@ impl Builder {
             spans: self.spans.into(),
             constants: self.constants.into(),
             names: self.names.into(),
+            plain_params: if head.generator.is_none() && !head.rest && head.copied_captures.is_empty() {
+                u32::from(head.params)
+            } else {
+                u32::MAX
+            },
             protos: self.protos.into(),
             builtins: self.builtins.into(),
             methods: self.methods.into(),

@@ -280,8 +280,7 @@ impl Emitter<'_> {
     fn end_loop(&mut self, labels: LoopLabels, span: Span) {
         let state = self.state();
         state.loops.pop();
-        let to = state.builder.to(labels.again);
-        state.emit(I::Loop { to }, span);
+        state.builder.end_loop(labels.again, labels.after, span);
         state.builder.place(labels.after);
     }
 

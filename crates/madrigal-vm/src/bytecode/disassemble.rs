@@ -18,7 +18,7 @@ fn function(proto: &Proto, out: &mut String) {
         let _ = writeln!(out, "  capture {capture:?}");
     }
     for (position, instruction) in proto.code.iter().enumerate() {
-        let _ = writeln!(out, "  {position:>4}  {}", line(instruction, proto));
+        let _ = writeln!(out, "  {position:>4}  {}", line(position, instruction, proto));
     }
     for nested in &proto.protos {
         out.push('\n');
@@ -26,12 +26,13 @@ fn function(proto: &Proto, out: &mut String) {
     }
 }
 
-fn line(instruction: &Instruction, proto: &Proto) -> String {
+fn line(position: usize, instruction: &Instruction, proto: &Proto) -> String {
     let mut text = format!("{:<18}", instruction.name());
     for (field, operand) in instruction.operands() {
         let shown = match operand {
             Operand::Reg(it) => format!("{field}=r{it}"),
             Operand::Label(it) => format!("{field}={it}"),
+            Operand::Back(it) => format!("{field}={}", (position + 1).saturating_sub(usize::from(it))),
             Operand::Count(it) | Operand::Slot(it) => format!("{field}={it}"),
             Operand::Int(it) => format!("{field}={it}"),
             Operand::Wide(it) => format!("{field}={it}"),

@@ -37,6 +37,8 @@ pub type Flag = bool;
 pub type Byte = u8;
 /// Position of an instruction.
 pub type Label = u32;
+/// Position of an instruction: how many before the next one.
+pub type Back = u16;
 
 /// An operand, as the disassembler and the verifier see it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,6 +61,7 @@ pub enum Operand {
     Flag(bool),
     Byte(u8),
     Label(u32),
+    Back(u16),
 }
 
 /// A 32-bit integer operand.
@@ -134,6 +137,10 @@ opcodes! {
 
     Jump { to: Label } "continue at to";
     Loop { to: Label } "continue at to, which lies before; costs fuel";
+    LoopLess { a: Reg, b: Reg, back: Back } "ends a loop whose test, the two instructions before the target, is a < b: continue at the target while ints are so; costs fuel";
+    LoopLessEqual { a: Reg, b: Reg, back: Back } "the same for a <= b";
+    LoopLessInt { a: Reg, value: Int, back: Back } "the same for a < value";
+    LoopGreaterInt { a: Reg, value: Int, back: Back } "the same for a > value";
     JumpIf { src: Reg, to: Label } "jump when src is truthy";
     JumpUnless { src: Reg, to: Label } "jump when src is falsy";
     JumpIfNil { src: Reg, to: Label } "jump when src is nil";
@@ -154,6 +161,8 @@ opcodes! {
 
     ForStart { iter: Reg } "prepare to iterate over iter; uses iter and iter + 1";
     ForNext { iter: Reg, to: Label } "iter + 2 = next item, or jump at the end";
+
+    ForAgain { iter: Reg, back: Back } "ends a loop whose ForNext stands before the target: does the same and continues at the target, or at the ForNext; costs fuel";
 
     MakeList { dst: Reg, start: Reg, count: Count } "dst = list of count registers from start";
     ListAppend { list: Reg, src: Reg } "appends src, which is consumed";

@@ -19,6 +19,8 @@ pub struct Proto {
     pub params: u16,
     /// Whether surplus arguments are collected into a list in register `params`.
     pub rest: bool,
+    /// Number of parameters when a call that passes so many needs nothing but a frame, else `u32::MAX`.
+    pub plain_params: u32,
     /// Number of registers.
     pub registers: u16,
     /// The instructions.

@@ -45,7 +45,7 @@ pub fn verify(proto: &Proto, functions: usize) -> Result<(), VerifyError> {
     }
     for (position, instruction) in proto.code.iter().enumerate() {
         for (field, operand) in instruction.operands() {
-            if !in_range(operand, proto, functions) {
+            if !in_range(operand, position, proto, functions) {
                 return fail(position, format!("{} {field} out of range", instruction.name()));
             }
         }
@@ -80,10 +80,12 @@ pub fn verify(proto: &Proto, functions: usize) -> Result<(), VerifyError> {
     Ok(())
 }
 
-fn in_range(operand: Operand, proto: &Proto, functions: usize) -> bool {
+fn in_range(operand: Operand, position: usize, proto: &Proto, functions: usize) -> bool {
     match operand {
         Operand::Reg(it) => it < proto.registers,
         Operand::Label(it) => (it as usize) < proto.code.len(),
+        // Two instructions belong before the target: see the table.
+        Operand::Back(it) => position + 1 < proto.code.len() && (it as usize) < position,
         Operand::Name(it) => (it as usize) < proto.names.len(),
         Operand::Const(it) => (it as usize) < proto.constants.len(),
         Operand::CaptureIndex(it) => (it as usize) < proto.captures.len(),
@@ -123,7 +125,7 @@ fn last_register(instruction: &Instruction) -> Option<usize> {
         Instruction::SetPath { start, count, .. } => reach(start, count as usize),
         Instruction::MakeRange { start, .. } | Instruction::Slice { start, .. } => reach(start, 1),
         Instruction::ForStart { iter } => reach(iter, 1),
-        Instruction::ForNext { iter, .. } => reach(iter, 2),
+        Instruction::ForNext { iter, .. } | Instruction::ForAgain { iter, .. } => reach(iter, 2),
         _ => None,
     }
 }
