@@ -183,10 +183,15 @@ fn acquire(
         *state.permit.lock() = Some(permit);
         Value::Handle(Handle::new(PermitObject(state)))
     };
-    if let Some(permit) = acquiring.try_now().map_err(|it| failed(name, it))? {
-        return Ok(Outcome::from(filled(state, permit)));
+    let tries = timeout == Some(Duration::ZERO);
+    match acquiring.try_now() {
+        Ok(Some(permit)) => return Ok(Outcome::from(filled(state, permit))),
+        Ok(None) => {}
+        // A try does not wait, so it cannot wait for itself.
+        Err(SyncError::AlreadyHeld { .. }) if tries => {}
+        Err(error) => return Err(failed(name, error)),
     }
-    if timeout == Some(Duration::ZERO) {
+    if tries {
         acquiring.timed_out();
         return Ok(Outcome::from(Value::Nil));
     }
