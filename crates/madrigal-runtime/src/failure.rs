@@ -11,6 +11,10 @@ pub trait Failure: Clone + Send + Sync + 'static {
     fn from_panic(message: String) -> Self;
     /// What somebody gets who needs the value of a task that ended cancelled.
     fn cancelled(reason: &Arc<CancelReason>) -> Self;
+    /// Whether it is how a cancelled task ended, with failures of its cleanups attached: it fails no scope.
+    fn ends_cancelled(&self) -> bool {
+        false
+    }
     /// Keeps a later failure beside this one, without changing what this one is.
     fn attach_suppressed(&mut self, later: Self);
 }

@@ -80,7 +80,14 @@ struct State<T, E> {
     /// Discarding: some child was cancelled.
     cancelled: Option<Arc<CancelReason>>,
     owner: Option<(Waker, Interest)>,
+    /// Who is told of failures that the owner will never see.
+    lost: Option<Lost<E>>,
+    /// The owner is gone.
+    abandoned: bool,
 }
+
+/// Takes the failures that nobody will see otherwise.
+pub type Lost<E> = Arc<dyn Fn(E) + Send + Sync>;
 
 /// What the owner waits for; it is woken for nothing else but a failure.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -95,8 +102,10 @@ impl<T: Send + 'static, E: Failure> State<T, E> {
     fn record(&mut self, mode: FanMode, index: usize, outcome: Outcome<T, E>) -> bool {
         self.in_flight -= 1;
         match (mode, outcome) {
-            (FanMode::FailFast | FanMode::Discard, Outcome::Failed(error)) => return self.fail(error),
-            (FanMode::Discard, Outcome::Ok(_)) => {}
+            (FanMode::FailFast | FanMode::Discard, Outcome::Failed(error)) if !error.ends_cancelled() => {
+                return self.fail(error);
+            }
+            (FanMode::Discard, Outcome::Ok(_) | Outcome::Failed(_)) => {}
             (FanMode::Discard, Outcome::Cancelled(reason)) => self.cancelled = Some(reason),
             (FanMode::FailFast | FanMode::Settle, outcome) => self.slots[index] = Some(outcome),
             (FanMode::Stream, outcome) => self.finished.push_back((index, outcome)),
@@ -121,7 +130,7 @@ impl<T: Send + 'static, E: Failure> State<T, E> {
     fn owner_to_wake(&mut self, limit: usize) -> Option<Waker> {
         let wake = match self.owner.as_ref()?.1 {
             Interest::FailureOnly => false,
-            Interest::Room => self.in_flight < limit,
+            Interest::Room => self.in_flight + self.finished.len() < limit,
             Interest::AnyEnd => true,
             Interest::LastEnd => self.in_flight == 0,
         };
@@ -150,6 +159,15 @@ impl<T: Send + 'static, E: Failure> Sink<T, E> for FanSink<T, E> {
         let shared = &self.0;
         let (first_failure, owner) = {
             let mut state = shared.state.lock();
+            if state.abandoned {
+                state.in_flight -= 1;
+                let lost = state.lost.clone();
+                drop(state);
+                if let (Outcome::Failed(error), Some(lost)) = (outcome, lost) {
+                    lost(error);
+                }
+                return;
+            }
             let first_failure = state.record(shared.mode, index, outcome);
             let owner = state.owner_to_wake(shared.limit);
             (first_failure, owner)
@@ -189,6 +207,8 @@ impl<T: Send + 'static, E: Failure> FanOut<T, E> {
             failure: None,
             cancelled: None,
             owner: None,
+            lost: None,
+            abandoned: false,
         };
         let shared = Shared {
             node: parent.child(),
@@ -205,6 +225,11 @@ impl<T: Send + 'static, E: Failure> FanOut<T, E> {
             inline_start: options.inline_start,
             started: 0,
         }
+    }
+
+    /// Who is told of failures that the owner will never see, because it drops the fan-out before they come out of it.
+    pub fn on_lost(&mut self, lost: Lost<E>) {
+        self.shared.state.lock().lost = Some(lost);
     }
 
     /// The node the children are beneath. Cancelling it ends the fan-out early.
@@ -235,7 +260,8 @@ impl<T: Send + 'static, E: Failure> FanOut<T, E> {
         if self.shared.node.is_cancelled() {
             return Poll::Ready(false);
         }
-        if state.in_flight < self.shared.limit {
+        // Of a stream, what was not read yet takes room too.
+        if state.in_flight + state.finished.len() < self.shared.limit {
             state.wait_for(Interest::FailureOnly, cx);
             return Poll::Ready(true);
         }
@@ -362,8 +388,23 @@ impl<T: Send + 'static, E: Failure> FanOut<T, E> {
 
 impl<T: Send + 'static, E: Failure> Drop for FanOut<T, E> {
     fn drop(&mut self) {
-        if self.shared.state.lock().in_flight > 0 {
+        let (in_flight, failures, outcomes, lost) = {
+            let mut state = self.shared.state.lock();
+            state.abandoned = true;
+            let slots = std::mem::take(&mut state.slots).into_iter().flatten();
+            let outcomes: Vec<_> =
+                std::mem::take(&mut state.finished).into_iter().map(|it| it.1).chain(slots).collect();
+            (state.in_flight, state.failure.take(), outcomes, state.lost.clone())
+        };
+        if in_flight > 0 {
             self.shared.node.cancel(CancelReason::new(CancelKind::ParentCancelled, "its fan-out was dropped"));
+        }
+        let Some(lost) = lost else { return };
+        failures.into_iter().for_each(|it| lost(it));
+        for outcome in outcomes {
+            if let Outcome::Failed(error) = outcome {
+                lost(error);
+            }
         }
     }
 }

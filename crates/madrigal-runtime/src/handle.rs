@@ -71,7 +71,9 @@ impl<T: Send + 'static, E: Failure> Sink<T, E> for SpawnSink<T, E> {
             let mut result = self.result.lock();
             let scope = result.scope.take();
             let failure = match &outcome {
-                Outcome::Failed(error) if scope.is_some() && !self.settled => Some(error.clone()),
+                Outcome::Failed(error) if scope.is_some() && !self.settled && !error.ends_cancelled() => {
+                    Some(error.clone())
+                }
                 _ => None,
             };
             result.outcome = Some(outcome);

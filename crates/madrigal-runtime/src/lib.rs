@@ -44,6 +44,7 @@ mod failure;
 mod fan_out;
 mod frame;
 mod handle;
+mod handover;
 mod identity;
 mod mailbox;
 mod rate_limiter;
@@ -64,9 +65,11 @@ pub use deadlock::{DeadlockReport, DeadlockedTask};
 pub use event::{Event, EventSink};
 pub use failure::{Failure, TaskError};
 pub use fan_out::{
-    FanMode, FanOptions, FanOut, Items, Received, Source, for_each_concurrent, map_concurrent, map_concurrent_settled,
+    FanMode, FanOptions, FanOut, Items, Lost, Received, Source, for_each_concurrent, map_concurrent,
+    map_concurrent_settled,
 };
 pub use handle::{Ended, Join, TaskHandle};
+pub use handover::{Handover, Next, Wanted};
 pub use identity::TaskKind;
 pub use mailbox::{Mailbox, MailboxMetrics};
 pub use rate_limiter::{RateAcquire, RateLimiter};

@@ -8,7 +8,7 @@ use std::ops::Deref;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Waker, ready};
 
 use parking_lot::Mutex;
 
@@ -260,7 +260,8 @@ impl<E: Failure> Scope<E> {
         self.handle.cancel(CancelReason::new(CancelKind::ScopeFailed, ""));
     }
 
-    /// Waits until all its tasks have ended and ends it: with the failure its policy surfaces, others attached.
+    /// Waits until all its tasks have ended and ends it: with the failure its policy surfaces, others attached. What
+    /// else lives beneath a fail-fast scope then (helper tasks) is cancelled, reason `shutdown`, and waited for.
     ///
     /// Waits on when its owner is cancelled: so are its tasks then. Dropping the future leaves the scope open.
     pub fn close(&mut self) -> Close<'_, E> {
@@ -273,16 +274,19 @@ impl<E: Failure> Scope<E> {
         *shared.closer.lock() = Some(cx.waker().clone());
         // The waker is in place first: the last task to end either sees it or is seen to have ended.
         match shared.live.compare_exchange(0, ENDED, Ordering::AcqRel, Ordering::Acquire) {
-            Ok(_) if shared.policy == Policy::FailFast => {
-                debug_assert!(shared.node.is_drained(), "a task outlived its scope");
-                shared.node.detach();
-            }
-            Ok(_) => {}
-            Err(live) if live & ENDED != 0 => {}
-            Err(_) => {
+            Err(live) if live & ENDED == 0 => {
                 crate::frame::note_wait(WaitKind::Tasks);
                 return Poll::Pending;
             }
+            Ok(_) | Err(_) => {}
+        }
+        if shared.policy == Policy::FailFast {
+            // What is left beneath only served the scope: bodies of streams.
+            if !shared.node.is_drained() {
+                shared.node.cancel_below(&CancelReason::new(CancelKind::Shutdown, "its scope ended"));
+                ready!(Pin::new(&mut shared.node.drained()).poll(cx));
+            }
+            shared.node.detach();
         }
         Poll::Ready(match shared.take_failure() {
             Some(error) => Err(error),

@@ -263,9 +263,10 @@ impl TaskHeader {
     }
 
     /// The state an outcome ends a task in, for `finish`.
-    pub(crate) fn end_state<T, E>(&self, outcome: &Outcome<T, E>) -> u8 {
+    pub(crate) fn end_state<T, E: Failure>(&self, outcome: &Outcome<T, E>) -> u8 {
         match outcome {
             Outcome::Ok(_) => DONE,
+            Outcome::Failed(error) if error.ends_cancelled() => CANCELLED,
             Outcome::Failed(_) => FAILED,
             Outcome::Cancelled(_) => CANCELLED,
         }

@@ -4,7 +4,7 @@
 use crate::concurrency::{Held, SharedState};
 use crate::host::Run;
 use madrigal_runtime::sync::{Lock, SyncRegistry};
-use madrigal_runtime::{CancelReason, CancelStack, Failure, ScopeHandle, TaskContext, TaskHandle};
+use madrigal_runtime::{CancelReason, CancelStack, Failure, Lost, ScopeHandle, TaskContext, TaskHandle};
 use madrigal_vm::{Dict, Fault, FaultKind, HandleObject, Value};
 use parking_lot::Mutex;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -22,6 +22,10 @@ impl Failure for TaskFault {
 
     fn cancelled(reason: &Arc<CancelReason>) -> TaskFault {
         TaskFault(Fault::cancelled(reason.to_string()))
+    }
+
+    fn ends_cancelled(&self) -> bool {
+        self.0.ends_task()
     }
 
     fn attach_suppressed(&mut self, later: TaskFault) {
@@ -67,8 +71,8 @@ pub struct TaskState {
     pub exit: Mutex<Option<i64>>,
     /// Shared cells, maps and mailboxes.
     pub shared: SharedState,
-    /// Failures that are to be reported although nobody awaits them (background tasks).
-    pub reported: Mutex<Vec<Fault>>,
+    /// Takes failures that nobody will see otherwise: reports them, and fails the run.
+    pub lost: Lost<TaskFault>,
 }
 
 impl Default for TaskState {
@@ -81,7 +85,7 @@ impl Default for TaskState {
             permits: OnceLock::new(),
             exit: Mutex::new(None),
             shared: SharedState::default(),
-            reported: Mutex::new(Vec::new()),
+            lost: Arc::new(|_| {}),
         }
     }
 }
@@ -142,7 +146,7 @@ pub fn key_of(text: &str) -> u64 {
 
 /// The outcome of a task as its awaiter sees it.
 pub fn value_of(outcome: madrigal_runtime::Outcome<Value, TaskFault>) -> Result<Value, Fault> {
-    outcome.into_result().map_err(|failure| failure.0)
+    outcome.into_result().map_err(|failure| failure.0.with_ends_task(false))
 }
 
 /// The error of waiting for what can never come.

@@ -2,6 +2,7 @@
 
 use crate::builtin::{Args, Builtin, Cx, Method, Outcome};
 use crate::bytecode::Proto;
+use crate::effect::Effect;
 use crate::fault::Fault;
 use crate::generator::{GeneratorKind, GeneratorObject, Goal};
 use crate::interpreter::Called;
@@ -184,12 +185,21 @@ impl Vm {
         let (name, set) = &self.running().methods[method as usize];
         let receiver = &*self.stack.at(slot + 1);
         if let Value::Handle(source) = receiver
-            && source.downcast::<GeneratorObject>().is_some()
+            && GeneratorObject::is_pulled(source)
             && name.as_str() == "next"
         {
             let source = source.clone();
             self.pull(&source, Goal::Next { slot })?;
             return Ok(Called::Entered);
+        }
+        if let Value::Handle(source) = receiver
+            && source.is_iterable()
+            && source.type_name() == "stream"
+            && name.as_str() == "next"
+        {
+            let source = Value::Handle(source.clone());
+            self.waiting = Waiting::NextDict { slot };
+            return Ok(Called::Waits(Effect::Next { source }));
         }
         match set.of(receiver) {
             Some(Method::Native(builtin)) => self.call_builtin(host, builtin, slot, count + 1),
@@ -249,7 +259,9 @@ impl Vm {
         count: usize,
     ) -> Result<Called, Fault> {
         let slot = base + at as usize;
-        let replaces = matches!(self.stack.at(slot), Value::Closure(it) if it.proto().generator.is_none());
+        let in_stream_loop = self.streams.last().is_some_and(|it| it.frame as usize == self.frames.len());
+        let replaces =
+            !in_stream_loop && matches!(self.stack.at(slot), Value::Closure(it) if it.proto().generator.is_none());
         if !replaces {
             // Gives a value at once: the `Return` that follows hands it on.
             return self.call_at(host, slot, count);

@@ -73,6 +73,16 @@ pub enum Effect {
         /// The handle.
         source: Value,
     },
+    /// A loop over a stream is left: end the stream and wait for it; resume with [`Resume::Closed`].
+    Close {
+        /// The stream.
+        source: Value,
+    },
+    /// Hand an item to whoever pulls this stream, and wait for the next pull; resume with nil.
+    Emit {
+        /// The item.
+        item: Value,
+    },
     /// Give others a turn; resume with nil.
     Yield,
     /// End the run with this status; not resumed but by a fault.
@@ -199,4 +209,6 @@ pub enum Resume {
     Left,
     /// The region is left; its failure is absorbed and this is its value.
     Absorbed(Value),
+    /// The stream is closed; what its cleanups failed with is attached to the failure that leaves the loop.
+    Closed(Vec<Fault>),
 }

@@ -14,6 +14,8 @@ struct Inner {
     /// Display form of the path of the task it left first, when that was not the root.
     task: Option<String>,
     suppressed: Vec<Fault>,
+    /// How a task ended that was cancelled: not a failure of that task.
+    ends_task: bool,
 }
 
 /// Which class of error it is; decides the text a `catch` sees and the uncaught message.
@@ -63,7 +65,7 @@ pub const CANCELLED: &str = "kind:cancelled:VM cancelled by host";
 impl Fault {
     /// A fault of this kind, without a trail yet.
     pub fn new(kind: FaultKind) -> Fault {
-        Fault(Box::new(Inner { kind, frames: Vec::new(), task: None, suppressed: Vec::new() }))
+        Fault(Box::new(Inner { kind, frames: Vec::new(), task: None, suppressed: Vec::new(), ends_task: false }))
     }
 
     /// `throw value`.
@@ -162,6 +164,17 @@ impl Fault {
     /// Later failures that it kept from being the outcome.
     pub fn suppressed(&self) -> &[Fault] {
         &self.0.suppressed
+    }
+
+    /// Whether it is how a cancelled task ended, with what its cleanups failed with attached.
+    pub fn ends_task(&self) -> bool {
+        self.0.ends_task
+    }
+
+    /// Says whether it is how a cancelled task ended. For whoever receives it, it is an error like any other.
+    pub fn with_ends_task(mut self, ends_task: bool) -> Fault {
+        self.0.ends_task = ends_task;
+        self
     }
 
     /// Attaches a later failure.

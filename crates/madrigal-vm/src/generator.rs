@@ -1,14 +1,16 @@
-//! Generators, streams and iterators: functions whose body runs on demand, in the task that pulls it. A pull puts the
-//! generator's stack in the place of the puller's until the body yields or ends; no interpreter nests.
+//! Generators, streams and iterators: functions whose body runs on demand. That of a generator or an iterator runs in
+//! the task that pulls it: a pull puts the generator's stack in the place of the puller's until the body yields or
+//! ends; no interpreter nests. The body of a stream is a task of its own, which the outside world runs.
 //! Invariant: a generator that is `Running` has its object on [`Vm::pulls`], innermost last.
 
 use crate::fault::Fault;
 use crate::stack::{Frame, Stack};
 use crate::unwind::{Completion, Flow, Handler, HandlerKind};
 use crate::value::{ClosureObject, Dict, Handle, HandleObject, Value};
-use crate::vm::{Vm, Waiting};
+use crate::vm::{OpenStream, Seed, Vm, Waiting};
+use std::any::Any;
 use std::ptr::NonNull;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 /// What a function with `yield` or `emit` gives when called.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,6 +31,7 @@ pub(crate) struct Context {
     pub pending: Vec<Completion>,
     pub waiting: Waiting,
     pub shield: u32,
+    pub streams: Vec<OpenStream>,
 }
 
 /// A pull under way: the puller's stack, and what it pulls.
@@ -55,7 +58,7 @@ pub(crate) enum Goal {
 }
 
 /// A generator, stream or iterator.
-pub(crate) struct GeneratorObject {
+pub struct GeneratorObject {
     kind: GeneratorKind,
     state: Mutex<State>,
 }
@@ -64,7 +67,22 @@ enum State {
     /// Not started, or at a yield.
     Ready(Box<Context>),
     Running,
+    /// A stream whose body is a task; what the outside world keeps of it.
+    Task(Arc<dyn Any + Send + Sync>),
     Done,
+}
+
+/// The body of a stream that was not pulled yet.
+pub struct StreamBody(Box<Context>);
+
+impl StreamBody {
+    /// The task that runs it.
+    pub fn task(self, seed: &Seed) -> Vm {
+        let mut vm = Vm::empty(seed.clone());
+        drop(vm.switch(*self.0));
+        vm.prepare_first_frame();
+        vm
+    }
 }
 
 impl GeneratorObject {
@@ -90,6 +108,7 @@ impl GeneratorObject {
             pending: Vec::new(),
             waiting: Waiting::Nothing,
             shield: 0,
+            streams: Vec::new(),
         };
         Handle::new(GeneratorObject { kind, state: Mutex::new(State::Ready(Box::new(context))) })
     }
@@ -97,6 +116,39 @@ impl GeneratorObject {
     fn state(&self) -> std::sync::MutexGuard<'_, State> {
         // Nothing panics while it is held; a poisoned lock would still be consistent.
         self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    /// Whether pulling it is up to the task that pulls.
+    pub(crate) fn is_pulled(handle: &Handle) -> bool {
+        handle.downcast::<GeneratorObject>().is_some_and(|it| it.kind != GeneratorKind::Stream)
+    }
+
+    /// Has the body of a stream run as a task, unless it does or has ended.
+    pub fn start_task<T: Any + Send + Sync>(&self, start: impl FnOnce(StreamBody) -> T) {
+        let mut state = self.state();
+        if self.kind != GeneratorKind::Stream || !matches!(*state, State::Ready(_)) {
+            return;
+        }
+        if let State::Ready(context) = std::mem::replace(&mut *state, State::Running) {
+            *state = State::Task(Arc::new(start(StreamBody(context))));
+        }
+    }
+
+    /// What runs this stream; none before it was started and once it has ended.
+    pub fn task<T: Any + Send + Sync>(&self) -> Option<Arc<T>> {
+        match &*self.state() {
+            State::Task(task) => task.clone().downcast().ok(),
+            State::Ready(_) | State::Running | State::Done => None,
+        }
+    }
+
+    /// Ends this stream; what ran it, if it was started.
+    pub fn end_task<T: Any + Send + Sync>(&self) -> Option<Arc<T>> {
+        let ended = std::mem::replace(&mut *self.state(), State::Done);
+        match ended {
+            State::Task(task) => task.downcast().ok(),
+            State::Ready(_) | State::Running | State::Done => None,
+        }
     }
 
     /// Ends it, wherever it stands.
@@ -132,6 +184,17 @@ impl HandleObject for GeneratorObject {
     fn is_iterable(&self) -> bool {
         true
     }
+
+    fn ends_with_loop(&self) -> bool {
+        self.kind == GeneratorKind::Stream
+    }
+}
+
+/// What `.next()` gives.
+pub(crate) fn next_dict(item: Option<Value>) -> Value {
+    let done = Value::Bool(item.is_none());
+    let entries = [("done", done), ("value", item.unwrap_or_default())];
+    Value::Dict(entries.into_iter().map(|(k, v)| (k.into(), v)).collect::<Dict>())
 }
 
 /// Most generators that may pull one another.
@@ -153,7 +216,9 @@ impl Vm {
         };
         match state {
             State::Done => self.deliver(goal, None),
-            State::Running => return Err(Fault::runtime(format!("{} is already running", object.type_name()))),
+            State::Running | State::Task(_) => {
+                return Err(Fault::runtime(format!("{} is already running", object.type_name())));
+            }
             State::Ready(context) => {
                 let puller = self.switch(*context);
                 self.pulls.push(Pull { context: puller, source: source.clone(), goal });
@@ -175,6 +240,7 @@ impl Vm {
             pending: std::mem::replace(&mut self.pending, context.pending),
             waiting: std::mem::replace(&mut self.waiting, context.waiting),
             shield: std::mem::replace(&mut self.shield, context.shield),
+            streams: std::mem::replace(&mut self.streams, context.streams),
         }
     }
 
@@ -183,11 +249,7 @@ impl Vm {
         match (goal, item) {
             (Goal::Item { slot, .. }, Some(item)) => *self.stack.at(slot) = item,
             (Goal::Item { to, .. }, None) => self.jump(to),
-            (Goal::Next { slot }, item) => {
-                let done = Value::Bool(item.is_none());
-                let entries = [("done", done), ("value", item.unwrap_or_default())];
-                *self.stack.at(slot) = Value::Dict(entries.into_iter().map(|(k, v)| (k.into(), v)).collect::<Dict>());
-            }
+            (Goal::Next { slot }, item) => *self.stack.at(slot) = next_dict(item),
         }
     }
 

@@ -320,8 +320,18 @@ impl Vm {
 
                 I::ForStart { iter } => {
                     let (position, source) = iteration::start(w.take(iter));
+                    if let Value::Handle(handle) = &source
+                        && handle.ends_with_loop()
+                    {
+                        self.open_stream(iter, handle.clone());
+                    }
                     w.set(iter, position);
                     w.set(iter + 1, source);
+                }
+                I::ForEnd { iter } => {
+                    if let Some(source) = self.stream_of_loop(iter) {
+                        suspend!(Waiting::Nothing, Effect::Close { source: Value::Handle(source) });
+                    }
                 }
                 I::ForNext { iter, to } => match (w.get_mut(iter), w.get_mut(iter + 1)) {
                     (Value::Int(at), Value::Int(last)) if *at < *last => {
@@ -334,7 +344,7 @@ impl Vm {
                         *at += 1;
                         w.set(iter + 2, item);
                     }
-                    (_, Value::Handle(source)) if source.downcast::<GeneratorObject>().is_some() => {
+                    (_, Value::Handle(source)) if GeneratorObject::is_pulled(source) => {
                         save!();
                         let goal = Goal::Item { slot: slot!(iter + 2), to };
                         if let Err(fault) = self.pull(source, goal) {
@@ -621,12 +631,25 @@ impl Vm {
                 }
                 I::Leave { src } => {
                     save!();
+                    if self.handlers.is_empty() && self.streams.is_empty() {
+                        let value = w.take(src);
+                        if let Some(value) = self.pop_frame(value)
+                            && !self.end_generator()
+                        {
+                            return Step::Done(value);
+                        }
+                        reload!();
+                        continue;
+                    }
                     let value = w.take(src);
                     follow!(self.complete(Completion::Return(value)));
                 }
                 I::Yield { src } => {
                     save!();
                     let item = w.take(src);
+                    if self.pulls.is_empty() {
+                        suspend!(Waiting::Nothing, Effect::Emit { item });
+                    }
                     check!(self.yield_item(item));
                     reload!();
                 }

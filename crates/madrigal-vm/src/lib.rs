@@ -23,7 +23,7 @@ mod vm;
 pub use builtin::{Args, Builtin, BuiltinTable, Cx, Outcome};
 pub use effect::{Effect, Leaving, ParallelMode, Racing, Region, Resume, Spawning, Step, Wait};
 pub use fault::{Fault, FaultKind, Frame as FaultFrame};
-pub use generator::GeneratorKind;
+pub use generator::{GeneratorKind, GeneratorObject, StreamBody};
 pub use program::{ModuleUnit, Program, SourceText};
 pub use received::Received;
 pub use value::{

@@ -5,8 +5,8 @@ use crate::bytecode::Instruction;
 use crate::effect::{Effect, Leaving, Region, Step};
 use crate::fault::{Fault, Frame as Trail};
 use crate::stack::Frame;
-use crate::value::Value;
-use crate::vm::{Vm, Waiting};
+use crate::value::{Handle, Value};
+use crate::vm::{OpenStream, Vm, Waiting};
 
 /// Something between a way out and its end.
 #[derive(Debug)]
@@ -74,6 +74,11 @@ impl Vm {
                 Completion::Return(_) => self.first_handler(),
                 Completion::Jump { depth, .. } => *depth as usize,
             };
+            if let Some(open) = self.streams.last()
+                && self.leaves_loop(&completion, open)
+            {
+                return self.close_stream(completion);
+            }
             if self.handlers.len() <= floor {
                 return self.arrive(completion);
             }
@@ -104,6 +109,38 @@ impl Vm {
                 HandlerKind::Region { region, dst, to } => return self.leave_region(region, dst, to, completion),
             }
         }
+    }
+
+    /// Whether a way out leaves this loop before it meets another handler.
+    fn leaves_loop(&self, completion: &Completion, open: &OpenStream) -> bool {
+        if self.handlers.len() > open.handlers as usize {
+            return false;
+        }
+        match completion {
+            Completion::Throw(_) => true,
+            Completion::Return(_) => open.frame as usize == self.frames.len(),
+            Completion::Jump { depth, .. } => *depth < open.handlers,
+        }
+    }
+
+    fn close_stream(&mut self, completion: Completion) -> Flow {
+        let open = self.streams.pop().expect("seen by the caller");
+        self.waiting = Waiting::Leave { dst: 0, to: 0, completion };
+        Flow::Stop(Step::Suspended(Effect::Close { source: Value::Handle(open.source) }))
+    }
+
+    /// A loop begins: what it goes over may have to be closed when it is left.
+    #[cold]
+    pub(crate) fn open_stream(&mut self, iter: u16, source: Handle) {
+        let (frame, handlers) = (self.frames.len() as u32, self.handlers.len() as u32);
+        self.streams.push(OpenStream { frame, handlers, iter, source });
+    }
+
+    /// The stream of a loop that ends normally or by `break`.
+    pub(crate) fn stream_of_loop(&mut self, iter: u16) -> Option<Handle> {
+        let open = self.streams.last()?;
+        let own = open.frame as usize == self.frames.len() && open.iter == iter;
+        if own { self.streams.pop().map(|it| it.source) } else { None }
     }
 
     /// Nothing is in the way any more.
@@ -210,7 +247,9 @@ fn combine(old: Option<Completion>, new: Completion, replaces: bool) -> Completi
             Completion::Throw(first)
         }
         (Some(Completion::Throw(first)), Completion::Throw(mut later)) => {
-            later.suppress(first);
+            if !first.is_cancelled() {
+                later.suppress(first);
+            }
             Completion::Throw(later)
         }
         // What a `defer` returns changes nothing.

@@ -3,12 +3,12 @@
 
 use crate::effect::{Region, Resume, Step};
 use crate::fault::Fault;
-use crate::generator::Pull;
+use crate::generator::{Pull, next_dict};
 use crate::program::Program;
 use crate::received::Received;
 use crate::stack::{Frame, Stack};
 use crate::unwind::{Completion, Flow, Handler, HandlerKind};
-use crate::value::{Closure, Str, Value};
+use crate::value::{Closure, Handle, Str, Value};
 use std::any::Any;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -37,6 +37,20 @@ pub struct Vm {
     pub(crate) received: Option<Received>,
     /// Pulls of generators under way, innermost last.
     pub(crate) pulls: Vec<Pull>,
+    /// Loops over streams that have to be closed when the loop is left, innermost last.
+    pub(crate) streams: Vec<OpenStream>,
+}
+
+/// A loop over a stream.
+#[derive(Debug)]
+pub(crate) struct OpenStream {
+    /// Number of frames, its own included.
+    pub frame: u32,
+    /// Number of handlers outside of the loop.
+    pub handlers: u32,
+    /// First register of the loop.
+    pub iter: u16,
+    pub source: Handle,
 }
 
 /// A snapshot of a task that child tasks start from: module state and methods. Cheap to clone.
@@ -73,6 +87,10 @@ pub(crate) enum Waiting {
         slot: usize,
         to: u32,
     },
+    /// What `.next()` of a stream gives.
+    NextDict {
+        slot: usize,
+    },
     /// Index and value for two slots.
     Select {
         slot: usize,
@@ -105,7 +123,26 @@ impl Vm {
     }
 
     fn start(shared: Arc<Shared>, entry: Closure, args: &[Value]) -> Vm {
-        let mut vm = Vm {
+        let mut vm = Vm::blank(shared);
+        vm.stack.reserve(1 + args.len().max(entry.proto().registers as usize));
+        for (position, arg) in args.iter().enumerate() {
+            *vm.stack.at(position + 1) = arg.clone();
+        }
+        let object = std::ptr::NonNull::from(entry.object());
+        *vm.stack.at(0) = Value::Closure(entry);
+        if let Err(fault) = vm.push_frame(object, 1, args.len()) {
+            vm.incoming = Some(fault);
+        }
+        vm
+    }
+
+    /// A task that has nothing to run yet.
+    pub(crate) fn empty(seed: Seed) -> Vm {
+        Vm::blank(seed.0)
+    }
+
+    fn blank(shared: Arc<Shared>) -> Vm {
+        Vm {
             shared,
             stack: Stack::default(),
             frames: Vec::with_capacity(1),
@@ -117,17 +154,8 @@ impl Vm {
             shield: 0,
             received: None,
             pulls: Vec::new(),
-        };
-        vm.stack.reserve(1 + args.len().max(entry.proto().registers as usize));
-        for (position, arg) in args.iter().enumerate() {
-            *vm.stack.at(position + 1) = arg.clone();
+            streams: Vec::new(),
         }
-        let object = std::ptr::NonNull::from(entry.object());
-        *vm.stack.at(0) = Value::Closure(entry);
-        if let Err(fault) = vm.push_frame(object, 1, args.len()) {
-            vm.incoming = Some(fault);
-        }
-        vm
     }
 
     /// The program it runs.
@@ -175,6 +203,10 @@ impl Vm {
             (Waiting::Value { slot }, Resume::Value(value)) => *self.stack.at(slot) = value,
             (Waiting::Next { slot: _, to }, Resume::Value(Value::Unset)) => self.jump(to),
             (Waiting::Next { slot, .. }, Resume::Value(value)) => *self.stack.at(slot) = value,
+            (Waiting::NextDict { slot }, Resume::Value(value)) => {
+                let item = (!matches!(value, Value::Unset)).then_some(value);
+                *self.stack.at(slot) = next_dict(item);
+            }
             (Waiting::Select { slot }, Resume::Value(Value::Pair(chosen))) => {
                 *self.stack.at(slot) = chosen.first().clone();
                 *self.stack.at(slot + 1) = chosen.second().clone();
@@ -184,13 +216,24 @@ impl Vm {
                 self.push_handler(HandlerKind::Region { region, dst, to });
             }
             (Waiting::Leave { completion, .. }, Resume::Left | Resume::Value(_)) => self.pending.push(completion),
+            (Waiting::Leave { mut completion, .. }, Resume::Closed(failures)) => {
+                if let Completion::Throw(fault) = &mut completion {
+                    failures.into_iter().for_each(|it| fault.suppress(it));
+                }
+                self.pending.push(completion);
+            }
             (Waiting::Leave { dst, to, .. }, Resume::Absorbed(value)) => {
                 self.set_register(dst, value);
                 self.jump(to);
             }
             (_, Resume::Fault(fault)) => self.incoming = Some(fault),
-            (_, Resume::Value(_) | Resume::Left | Resume::Absorbed(_)) => {}
+            (_, Resume::Value(_) | Resume::Left | Resume::Absorbed(_) | Resume::Closed(_)) => {}
         }
+    }
+
+    /// Whether a failure is on its way out past what is being left.
+    pub fn is_failing(&self) -> bool {
+        matches!(self.waiting, Waiting::Leave { completion: Completion::Throw(_), .. })
     }
 
     /// Makes the next `step` throw, whatever the task was doing. For a wait that is to be given up and for running code.

@@ -2,14 +2,15 @@
 //! becomes calls of the runtime. Not here: fan-outs (`fan.rs`), what builtins wait for (`madrigal-stdlib`).
 //! Invariant: `regions` and the open nodes of the host mirror the regions that the interpreter has open.
 
-use crate::fan::{Fan, StreamObject};
+use crate::fan::Fan;
 use crate::race::Race;
+use crate::stream::{self, Closing, StreamObject};
 use madrigal_runtime::sync::LockGuard;
 use madrigal_runtime::{
     CancelKind, CancelReason, Deadline, Describe, FanMode, Outcome, Policy, Scope, TaskContext, TaskKind, TaskSpec,
     TryReceiveError, Waiting,
 };
-use madrigal_stdlib::concurrency::{channel_of, next_completed, selected};
+use madrigal_stdlib::concurrency::{channel_of, selected};
 use madrigal_stdlib::task::{ScopeObject, TaskObject, deadlock};
 use madrigal_stdlib::{Run, TaskFault, TaskHost};
 use madrigal_vm::{
@@ -38,7 +39,18 @@ pub(crate) struct ScriptTask {
     body: Option<Scope<TaskFault>>,
     /// The depth of the cancelled node whose cancellation running code has seen; waits see it again and again.
     delivered: Option<usize>,
-    background: bool,
+    role: Role,
+}
+
+/// What else a task is.
+enum Role {
+    Plain,
+    /// Part of a fan-out or a race, whose owner takes whatever it fails with.
+    Child,
+    /// Nobody waits for it: its failure is reported.
+    Background,
+    /// The body of a stream.
+    Stream(stream::Items),
 }
 
 /// What a task is at.
@@ -48,10 +60,14 @@ enum Doing {
     Waiting(Waited, &'static str, Option<Value>),
     /// Running a `parallel` statement; a cancellation reaches its children and is seen when they have ended.
     Fan(Box<Fan>),
+    /// Starting the children of `parallel .. as stream`, as far as there is room.
+    Starting(Box<Fan>),
     /// Running a race; a cancellation reaches its contenders and is seen when they have ended.
     Race(Box<Race>),
     /// Waiting for the tasks of the innermost region to end.
     Leaving(Leaving),
+    /// Waiting for a stream to end whose loop is left.
+    Closing(Closing),
     /// The program of the task is over; its tasks are not.
     Ending(Option<Result<Value, Fault>>),
 }
@@ -82,8 +98,19 @@ impl ScriptTask {
             regions: Vec::new(),
             body: None,
             delivered: None,
-            background: false,
+            role: Role::Plain,
         }
+    }
+
+    /// The body of a stream, which hands over `items`.
+    pub fn of_stream(
+        vm: Vm,
+        run: Arc<Run>,
+        context: TaskContext,
+        values: Option<Dict>,
+        items: stream::Items,
+    ) -> ScriptTask {
+        ScriptTask { role: Role::Stream(items), ..ScriptTask::new(vm, run, context, values) }
     }
 
     /// The fault of a cancellation that is to be delivered now.
@@ -174,6 +201,20 @@ impl ScriptTask {
             Effect::Leave { region: _, outcome } => self.leave(outcome),
             Effect::Select { channels, timeout, default } => self.select(&channels, &timeout, default)?,
             Effect::Next { source } => self.next(source),
+            Effect::Close { source } => match stream::close(&source) {
+                Some(closing) => self.doing = Doing::Closing(closing),
+                None => self.vm.resume(Resume::Closed(Vec::new())),
+            },
+            Effect::Emit { item } => match &self.role {
+                Role::Stream(items) => {
+                    let wanted = items.give(item);
+                    self.wait(Wait::new("the next pull of its stream", async move {
+                        wanted.await;
+                        Ok(Value::Nil)
+                    }));
+                }
+                Role::Plain | Role::Child | Role::Background => self.vm.resume(Resume::Value(Value::Nil)),
+            },
             Effect::Yield => {
                 let turn = async {
                     madrigal_runtime::yield_now().await;
@@ -211,7 +252,7 @@ impl ScriptTask {
                 self.innermost_scope().spawn(spec, make)
             }
             Spawning::Background => {
-                let make = |context| ScriptTask { background: true, ..make(context) };
+                let make = |context| ScriptTask { role: Role::Background, ..make(context) };
                 Ok(self.host.context.spawn_background(spec(TaskKind::BACKGROUND), make))
             }
             Spawning::Into { scope, settled } => {
@@ -254,9 +295,7 @@ impl ScriptTask {
         let Value::Closure(body) = body else { return Err(Fault::type_error("parallel: expected a closure")) };
         let fan = Fan::open(&self.host, self.vm.seed(), mode, source, body, max_concurrent)?;
         match mode {
-            ParallelMode::Stream => {
-                self.vm.resume(Resume::Value(Value::Handle(Handle::new(StreamObject::new(fan)))));
-            }
+            ParallelMode::Stream => self.doing = Doing::Starting(Box::new(fan)),
             ParallelMode::Count | ParallelMode::Each | ParallelMode::Settle | ParallelMode::Discard => {
                 self.doing = Doing::Fan(Box::new(fan));
             }
@@ -448,10 +487,8 @@ impl ScriptTask {
             }
             return;
         }
-        if let Some(wait) = StreamObject::next(&source).or_else(|| next_completed(&source)) {
-            return self.wait(wait);
-        }
-        match madrigal_stdlib::tcp::next(&self.host.run, &source) {
+        stream::start(&self.host, &self.vm.seed(), &source);
+        match stream::next(&self.host.run, &source) {
             Some(wait) => self.wait(wait),
             None => self.vm.resume(Resume::Value(Value::Unset)),
         }
@@ -486,6 +523,35 @@ impl ScriptTask {
         }
     }
 
+    fn poll_starting(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if let Doing::Starting(fan) = &mut self.doing
+            && fan.has_more_to_start(cx)
+        {
+            return Poll::Pending;
+        }
+        if let Doing::Starting(fan) = std::mem::replace(&mut self.doing, Doing::Running) {
+            let stream = Handle::new(StreamObject::new(*fan));
+            self.vm.resume(Resume::Value(Value::Handle(stream)));
+        }
+        Poll::Ready(())
+    }
+
+    fn poll_closing(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Doing::Closing(closing) = &mut self.doing else { return Poll::Ready(()) };
+        let Poll::Ready(failures) = closing.as_mut().poll(cx) else {
+            self.publish("its stream to end", None);
+            return Poll::Pending;
+        };
+        self.doing = Doing::Running;
+        if self.vm.is_failing() {
+            self.vm.resume(Resume::Closed(failures));
+        } else {
+            stream::report_lost(&self.host.run, failures);
+            self.vm.resume(Resume::Closed(Vec::new()));
+        }
+        Poll::Ready(())
+    }
+
     fn poll_fan(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let delivery = self.delivery();
         let (polled, what) = match &mut self.doing {
@@ -507,7 +573,12 @@ impl ScriptTask {
                 self.doing = Doing::Running;
                 match (result, self.delivery()) {
                     (Ok(value), _) => self.vm.resume(Resume::Value(value)),
-                    (Err(fault), Some((depth, delivered))) if fault.is_cancelled() => {
+                    (Err(fault), Some((depth, mut delivered))) => {
+                        if !fault.is_cancelled() {
+                            delivered.suppress(fault);
+                        } else {
+                            fault.suppressed().iter().for_each(|it| delivered.suppress(it.clone()));
+                        }
                         self.delivered = Some(depth);
                         self.vm.interrupt(delivered);
                     }
@@ -565,25 +636,44 @@ impl ScriptTask {
     fn cancelled(&self, fault: &Fault, below: Option<TaskFault>) -> Outcome<Value, TaskFault> {
         let reason = self.host.context.cancel_reason();
         let reason = reason.unwrap_or_else(|| CancelReason::new(CancelKind::Cancel, ""));
-        let reports = matches!(reason.kind, CancelKind::ScopeFailed | CancelKind::RaceLost | CancelKind::Timeout);
         let mut later = fault.suppressed().iter().cloned().chain(below.map(|it| it.0));
-        match later.next() {
-            Some(mut first) if reports => {
-                later.for_each(|it| first.suppress(it));
-                Outcome::Failed(TaskFault(first))
-            }
-            _ => Outcome::Cancelled(reason),
+        let Some(mut first) = later.next() else { return Outcome::Cancelled(reason) };
+        later.for_each(|it| first.suppress(it));
+        let owned = matches!(self.role, Role::Child | Role::Stream(_))
+            || matches!(reason.kind, CancelKind::ScopeFailed | CancelKind::RaceLost | CancelKind::Timeout);
+        if owned {
+            return Outcome::Failed(TaskFault(first));
         }
+        if reason.kind == CancelKind::Cancel && self.host.context.task().is_observed() {
+            let mut ended = fault.clone().with_ends_task(true);
+            if fault.suppressed().is_empty() {
+                ended.suppress(first);
+            }
+            return Outcome::Failed(TaskFault(ended));
+        }
+        (self.host.run.tasks.lost)(TaskFault(first));
+        Outcome::Cancelled(reason)
     }
 
     fn failed(&self, fault: Fault) -> Outcome<Value, TaskFault> {
-        if self.background {
-            let text = crate::report::uncaught(&fault, self.vm.program());
-            self.host.run.stdout.flush();
-            self.host.run.stderr.write(|out| out.extend_from_slice(text.as_bytes()));
-            self.host.run.stderr.flush();
+        if matches!(self.role, Role::Background) {
+            crate::report::say_uncaught(&self.host.run, &fault, self.vm.program());
         }
         Outcome::Failed(TaskFault(fault))
+    }
+
+    /// Its consumers learn of the end of a stream.
+    fn end(&self, outcome: Outcome<Value, TaskFault>) -> Outcome<Value, TaskFault> {
+        if let Role::Stream(items) = &self.role {
+            let failure = match &outcome {
+                Outcome::Failed(failure) => Some(failure.clone()),
+                Outcome::Ok(_) | Outcome::Cancelled(_) => None,
+            };
+            if let Some(failure) = items.end(failure) {
+                (self.host.run.tasks.lost)(failure);
+            }
+        }
+        outcome
     }
 }
 
@@ -630,7 +720,9 @@ impl Future for ScriptTask {
                     }
                     polled
                 }
-                Doing::Ending(_) => return task.poll_ending(cx),
+                Doing::Closing(_) => task.poll_closing(cx),
+                Doing::Starting(_) => task.poll_starting(cx),
+                Doing::Ending(_) => return task.poll_ending(cx).map(|outcome| task.end(outcome)),
             };
             if polled.is_pending() {
                 return Poll::Pending;
@@ -679,5 +771,5 @@ pub(crate) fn fan_child(
         (None, Value::Closure(item)) => seed.task(item, &[]),
         (None, _) => unreachable!("without a body all items are closures"),
     };
-    ScriptTask::new(vm, run.clone(), context, values.clone())
+    ScriptTask { role: Role::Child, ..ScriptTask::new(vm, run.clone(), context, values.clone()) }
 }

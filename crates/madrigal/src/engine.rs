@@ -15,7 +15,8 @@ use madrigal_vm::{BuiltinTable, Closure, Program, Value, Vm};
 use parking_lot::Mutex;
 use std::fmt::Write;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
 
 /// Where a program comes from.
 #[derive(Clone, Debug)]
@@ -248,20 +249,30 @@ fn execute(program: Arc<Program>, options: Options) -> Finished {
         tasks.fuel = fuel.max(1);
     }
     let grace = tasks.grace;
+    let has_lost = Arc::new(AtomicBool::new(false));
     let seed = match options.executor {
         Executor::Simulated { seed } => Some(seed),
         Executor::AllCores => None,
     };
-    let run = Arc::new(Run::new(RunOptions {
-        stdout: options.stdout,
-        stderr: options.stderr,
-        stdin: options.stdin,
-        argv: options.argv,
-        seed,
-        tasks,
-        surroundings: Arc::new(runtime.handle()),
-        ..RunOptions::default()
-    }));
+    let run = Arc::new_cyclic(|run: &Weak<Run>| {
+        let (run, program, has_lost) = (run.clone(), program.clone(), has_lost.clone());
+        tasks.lost = Arc::new(move |failure: TaskFault| {
+            has_lost.store(true, Ordering::Release);
+            if let Some(run) = run.upgrade() {
+                report::say_uncaught(&run, &failure.0, &program);
+            }
+        });
+        Run::new(RunOptions {
+            stdout: options.stdout,
+            stderr: options.stderr,
+            stdin: options.stdin,
+            argv: options.argv,
+            seed,
+            tasks,
+            surroundings: Arc::new(runtime.handle()),
+            ..RunOptions::default()
+        })
+    });
     let interrupter = options.interrupter;
     let entry = program.modules[0].body.clone();
     let ended =
@@ -275,6 +286,7 @@ fn execute(program: Arc<Program>, options: Options) -> Finished {
     run.stdout.flush();
     let status = conclude(ended, &run, &program, &interrupter);
     run.stdout.flush();
+    let status = if status == 0 && has_lost.load(Ordering::Acquire) { 1 } else { status };
     Finished { status }
 }
 
@@ -303,6 +315,10 @@ fn conclude(
         Err(deadlock) => {
             say(&run.stderr, &report::deadlock(&deadlock, program));
             1
+        }
+        Ok(Outcome::Failed(failure)) if failure.0.ends_task() => {
+            failure.0.suppressed().iter().for_each(|it| (run.tasks.lost)(TaskFault(it.clone())));
+            asked.or_else(|| interrupter.status()).unwrap_or(1)
         }
         Ok(Outcome::Failed(failure)) => {
             say(&run.stderr, &report::uncaught(&failure.0, program));

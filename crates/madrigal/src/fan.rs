@@ -1,15 +1,15 @@
 //! `parallel` in all its forms: items of the source become children of a fan-out of the runtime.
 
 use crate::driver::{fan_child, fan_mode};
+use crate::stream::{self, Closing};
 use madrigal_runtime::{
     CancelKind, CancelReason, Channel, FanMode, FanOptions, FanOut, OnCancel, Outcome, Receive, TaskKind,
 };
 use madrigal_stdlib::concurrency::channel_of;
 use madrigal_stdlib::task::value_of;
 use madrigal_stdlib::{Run, TaskFault, TaskHost};
-use madrigal_vm::{Closure, Dict, Fault, HandleObject, List, ParallelMode, Seed, Value, Wait};
-use parking_lot::Mutex;
-use std::future::{Future, poll_fn};
+use madrigal_vm::{Closure, Dict, Fault, List, ParallelMode, Seed, Value};
+use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -23,7 +23,10 @@ pub(crate) struct Fan {
     mode: ParallelMode,
     /// `None` once the source has ended.
     items: Option<Items>,
-    /// An item that came while there was no room for it.
+    /// A stream that is pulled no more, until it has ended.
+    closing: Option<Closing>,
+    /// What the source failed with, when the items are read as a stream.
+    failure: Option<Fault>,
     seed: Seed,
     /// Called with each item; `None` when the items are closures to be called themselves.
     body: Option<Closure>,
@@ -33,12 +36,19 @@ pub(crate) struct Fan {
 
 /// Where items come from.
 enum Items {
-    Ints { next: i64, last: i64 },
+    Ints {
+        next: i64,
+        last: i64,
+    },
     List(List, usize),
     Dict(Dict, usize),
     Channel(Channel<Value>, Option<Pin<Box<Receive<Value>>>>),
+    /// A stream, pulled as its next item is wanted.
+    Stream(Value, Pulling),
     Empty,
 }
+
+type Pulling = Option<Pin<Box<dyn Future<Output = Result<Value, Fault>> + Send>>>;
 
 impl Items {
     fn of_count(source: &Value) -> Result<Items, Fault> {
@@ -49,7 +59,7 @@ impl Items {
         }
     }
 
-    fn of(source: Value) -> Result<Items, Fault> {
+    fn of(host: &TaskHost, seed: &Seed, source: Value) -> Result<Items, Fault> {
         if let Some(channel) = channel_of(&source) {
             return Ok(Items::Channel(channel.clone(), None));
         }
@@ -61,12 +71,29 @@ impl Items {
                 Some(last) => Items::Ints { next: range.start(), last },
                 None => Items::Empty,
             }),
+            Value::Handle(handle) if handle.is_iterable() => {
+                let source = Value::Handle(handle);
+                stream::start(host, seed, &source);
+                Ok(Items::Stream(source, None))
+            }
             other => Err(Fault::type_error(format!("parallel: value of type {} is not iterable", other.type_name()))),
         }
     }
 
-    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Value>> {
+    fn poll_next(&mut self, run: &Arc<Run>, cx: &mut Context<'_>) -> Poll<Option<Result<Value, Fault>>> {
         Poll::Ready(match self {
+            Items::Stream(source, pulling) => {
+                if pulling.is_none() {
+                    *pulling = stream::next(run, source).map(|wait| wait.future);
+                }
+                let Some(waiting) = pulling else { return Poll::Ready(None) };
+                let item = ready!(waiting.as_mut().poll(cx));
+                *pulling = None;
+                return Poll::Ready(match item {
+                    Ok(Value::Unset) => None,
+                    other => Some(other),
+                });
+            }
             Items::Empty => None,
             Items::Ints { next, last } => {
                 let item = Value::Int(*next);
@@ -75,17 +102,17 @@ impl Items {
                 } else {
                     *next += 1;
                 }
-                Some(item)
+                Some(Ok(item))
             }
             Items::List(items, at) => {
                 *at += 1;
-                items.get(*at - 1).cloned()
+                items.get(*at - 1).cloned().map(Ok)
             }
             Items::Dict(entries, at) => {
                 *at += 1;
                 entries
                     .nth(*at - 1)
-                    .map(|(key, value)| Value::dict([("key", Value::from(key.clone())), ("value", value.clone())]))
+                    .map(|(key, value)| Ok(Value::dict([("key", Value::from(key.clone())), ("value", value.clone())])))
             }
             Items::Channel(channel, receiving) => {
                 let waiting = receiving.get_or_insert_with(|| Box::pin(channel.receive()));
@@ -93,7 +120,7 @@ impl Items {
                 if polled.is_ready() {
                     *receiving = None;
                 }
-                return polled;
+                return polled.map(|item| item.map(Ok));
             }
         })
     }
@@ -119,7 +146,8 @@ impl Fan {
         body: Closure,
         max_concurrent: &Value,
     ) -> Result<Fan, Fault> {
-        let items = if mode == ParallelMode::Count { Items::of_count(&source)? } else { Items::of(source)? };
+        let items =
+            if mode == ParallelMode::Count { Items::of_count(&source)? } else { Items::of(host, &seed, source)? };
         let (fan_mode, kind) = fan_mode(mode);
         let options = FanOptions { kind, mode: fan_mode, limit: limit(max_concurrent)?, ..FanOptions::default() };
         Ok(Fan::with(host, seed, mode, items, Some(body), options))
@@ -135,7 +163,8 @@ impl Fan {
     ) -> Result<Fan, Fault> {
         let (kind, mode) = (TaskKind::RACE, FanMode::Stream);
         let options = FanOptions { kind, mode, limit: limit(max_concurrent)?, ..FanOptions::default() };
-        Ok(Fan::with(host, seed, ParallelMode::Stream, Items::of(source)?, body, options))
+        let items = Items::of(host, &seed, source)?;
+        Ok(Fan::with(host, seed, ParallelMode::Stream, items, body, options))
     }
 
     fn with(
@@ -147,10 +176,14 @@ impl Fan {
         options: FanOptions,
     ) -> Fan {
         let options = FanOptions { on_cancel: OnCancel::Grace(host.run.tasks.grace), ..options };
+        let mut fan = FanOut::open(&host.context, host.nodes.innermost(), &options);
+        fan.on_lost(host.run.tasks.lost.clone());
         Fan {
-            fan: FanOut::open(&host.context, host.nodes.innermost(), &options),
+            fan,
             mode,
             items: Some(items),
+            closing: None,
+            failure: None,
             seed,
             body,
             run: host.run.clone(),
@@ -164,11 +197,19 @@ impl Fan {
             let Some(items) = &mut self.items else { return Poll::Ready(()) };
             match self.fan.poll_room(cx) {
                 Poll::Pending => return Poll::Pending,
-                Poll::Ready(false) => self.items = None,
-                Poll::Ready(true) => match items.poll_next(cx) {
+                Poll::Ready(false) => self.stop(),
+                Poll::Ready(true) => match items.poll_next(&self.run, cx) {
                     Poll::Pending => return Poll::Pending,
                     Poll::Ready(None) => self.items = None,
-                    Poll::Ready(Some(item)) => {
+                    Poll::Ready(Some(Err(fault))) => {
+                        self.items = None;
+                        if self.mode == ParallelMode::Stream {
+                            self.failure = Some(fault);
+                        } else {
+                            self.fan.fail(TaskFault(fault));
+                        }
+                    }
+                    Poll::Ready(Some(Ok(item))) => {
                         let (seed, body, run, values) = (&self.seed, &self.body, &self.run, &self.values);
                         self.fan.start(|_, context| fan_child(seed, body.as_ref(), item, run, context, values));
                     }
@@ -180,10 +221,32 @@ impl Fan {
         Poll::Pending
     }
 
+    /// Starts children now. Whether more could be started at once, after those had a turn; then `cx` is woken.
+    pub fn has_more_to_start(&mut self, cx: &mut Context<'_>) -> bool {
+        let before = self.fan.started();
+        self.start(cx).is_pending() && self.fan.started() - before == BATCH
+    }
+
+    /// Takes no further item. A stream that was the source is closed.
+    fn stop(&mut self) {
+        if let Some(Items::Stream(source, _)) = self.items.take() {
+            self.closing = stream::close(&source);
+        }
+    }
+
+    /// Waits until a source that was closed has ended.
+    fn poll_source(&mut self, cx: &mut Context<'_>) -> Poll<Vec<Fault>> {
+        let Some(closing) = &mut self.closing else { return Poll::Ready(Vec::new()) };
+        let failures = ready!(closing.as_mut().poll(cx));
+        self.closing = None;
+        Poll::Ready(failures)
+    }
+
     /// The value of the statement.
     pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Value, Fault>> {
-        if self.start(cx).is_pending() {
-            return Poll::Pending;
+        ready!(self.start(cx));
+        for failure in ready!(self.poll_source(cx)) {
+            self.fan.fail(TaskFault(failure));
         }
         if self.mode == ParallelMode::Discard {
             return self.fan.poll_done(cx).map(|done| done.map(|()| Value::Nil).map_err(|failure| failure.0));
@@ -191,10 +254,9 @@ impl Fan {
         if self.mode != ParallelMode::Settle {
             return self.fan.poll_values(cx).map(|values| values.map(Value::list).map_err(|failure| failure.0));
         }
-        match self.fan.poll_outcomes(cx) {
-            Poll::Pending => Poll::Pending,
-            Poll::Ready(Err(failure)) => Poll::Ready(Err(failure.0)),
-            Poll::Ready(Ok(outcomes)) => Poll::Ready(self.settle(outcomes)),
+        match ready!(self.fan.poll_outcomes(cx)) {
+            Err(failure) => Poll::Ready(Err(failure.0)),
+            Ok(outcomes) => Poll::Ready(self.settle(outcomes)),
         }
     }
 
@@ -222,15 +284,29 @@ impl Fan {
     pub fn poll_outcome(&mut self, cx: &mut Context<'_>) -> Poll<Option<Outcome<Value, TaskFault>>> {
         let starting = self.start(cx).is_pending();
         match self.fan.poll_next(cx) {
-            Poll::Ready(Some((_, outcome))) => Poll::Ready(Some(outcome)),
+            Poll::Ready(Some((_, outcome))) => {
+                // The room that this makes is taken at once.
+                let _ = self.start(cx);
+                Poll::Ready(Some(outcome))
+            }
             Poll::Ready(None) if !starting => Poll::Ready(None),
             Poll::Ready(None) | Poll::Pending => Poll::Pending,
         }
     }
 
     /// Streaming: the next value in completion order, `Unset` at the end.
-    fn poll_item(&mut self, cx: &mut Context<'_>) -> Poll<Result<Value, Fault>> {
-        self.poll_outcome(cx).map(|outcome| outcome.map_or(Ok(Value::Unset), value_of))
+    pub fn poll_item(&mut self, cx: &mut Context<'_>) -> Poll<Result<Value, Fault>> {
+        match (self.poll_outcome(cx), &mut self.failure) {
+            (Poll::Ready(Some(outcome)), _) => Poll::Ready(value_of(outcome)),
+            (_, Some(_)) => Poll::Ready(self.take_failure().map_or(Ok(Value::Unset), Err)),
+            (Poll::Ready(None), None) => Poll::Ready(Ok(Value::Unset)),
+            (Poll::Pending, None) => Poll::Pending,
+        }
+    }
+
+    /// What the source failed with, when the outcomes are taken one by one.
+    pub fn take_failure(&mut self) -> Option<Fault> {
+        self.failure.take()
     }
 
     /// How many children there were so far.
@@ -240,13 +316,14 @@ impl Fan {
 
     /// Takes no further item, and stops the children.
     pub fn cancel(&mut self, kind: CancelKind) {
-        self.items = None;
+        self.stop();
         self.fan.cancel(CancelReason::new(kind, ""));
     }
 
     /// Takes no further item, and waits for the children; gives what they failed with.
     pub fn poll_drained(&mut self, cx: &mut Context<'_>, failed: &mut dyn FnMut(Fault)) -> Poll<()> {
-        self.items = None;
+        self.stop();
+        ready!(self.poll_source(cx)).into_iter().for_each(&mut *failed);
         while let Some(outcome) = ready!(self.fan.poll_next(cx)).map(|it| it.1) {
             if let Outcome::Failed(failure) = outcome {
                 failed(failure.0);
@@ -259,55 +336,5 @@ impl Fan {
 impl Drop for Fan {
     fn drop(&mut self) {
         self.run.tasks.shared.end_group(|| self.fan.group_id());
-    }
-}
-
-/// `parallel each .. as stream` as a value.
-pub(crate) struct StreamObject(Mutex<Option<Fan>>);
-
-impl StreamObject {
-    pub fn new(fan: Fan) -> StreamObject {
-        StreamObject(Mutex::new(Some(fan)))
-    }
-
-    /// The wait for the next item, when `source` is such a stream.
-    pub fn next(source: &Value) -> Option<Wait> {
-        let Value::Handle(handle) = source else { return None };
-        handle.downcast::<StreamObject>()?;
-        let handle = handle.clone();
-        Some(Wait::new(
-            "the next item of a stream",
-            poll_fn(move |cx| {
-                let Some(stream) = handle.downcast::<StreamObject>() else { return Poll::Ready(Ok(Value::Unset)) };
-                let mut fan = stream.0.lock();
-                let polled = match fan.as_mut() {
-                    None => Poll::Ready(Ok(Value::Unset)),
-                    Some(fan) => fan.poll_item(cx),
-                };
-                // A failure or the end ends the stream; what is left is cancelled.
-                if matches!(&polled, Poll::Ready(Err(_) | Ok(Value::Unset))) {
-                    *fan = None;
-                }
-                polled
-            }),
-        ))
-    }
-}
-
-impl HandleObject for StreamObject {
-    fn type_name(&self) -> &'static str {
-        "stream"
-    }
-
-    fn display(&self) -> String {
-        if self.0.lock().is_some() { "<stream>".to_owned() } else { "<stream (done)>".to_owned() }
-    }
-
-    fn identity(&self) -> Option<u64> {
-        None
-    }
-
-    fn is_iterable(&self) -> bool {
-        true
     }
 }

@@ -20,6 +20,7 @@ mod fan;
 mod loader;
 mod race;
 mod report;
+mod stream;
 
 pub use engine::{Engine, Executor, Finished, Interrupter, Options, Rejected, Source};
 pub use madrigal_stdlib::host::{Captured, Input, Output};

@@ -2,7 +2,7 @@
 //! cancelled and waited for. Not here: how children are started (`fan.rs`).
 
 use crate::fan::Fan;
-use madrigal_runtime::{CancelKind, CancelReason, Ended, Outcome, TaskHandle};
+use madrigal_runtime::{CancelKind, CancelReason, Ended, Lost, Outcome, TaskHandle};
 use madrigal_stdlib::task::{TaskObject, deadlock, value_of};
 use madrigal_stdlib::{TaskFault, TaskHost};
 use madrigal_vm::{Fault, Racing, Seed, Value};
@@ -20,6 +20,8 @@ pub(crate) struct Race {
     /// Only a success ends the race; these are the texts of the failures so far.
     failures: Option<Vec<String>>,
     decided: Option<Result<Value, Fault>>,
+    /// Takes what losers fail with when the winner has a value.
+    lost: Lost<TaskFault>,
     what: &'static str,
 }
 
@@ -35,11 +37,12 @@ struct Timer {
 
 impl Race {
     pub fn open(host: &TaskHost, seed: Seed, racing: Racing) -> Result<Race, Fault> {
+        let lost = host.run.tasks.lost.clone();
         match racing {
             Racing::Ends { contenders } => {
                 let (tasks, closures) = contenders_of(contenders)?;
                 let fan = Fan::of_race(host, seed, Value::list(closures), None, &Value::Nil)?;
-                Ok(Race { fan, tasks, timer: None, failures: None, decided: None, what: "race" })
+                Ok(Race { fan, tasks, timer: None, failures: None, decided: None, lost, what: "race" })
             }
             Racing::Timeout { millis, body, fallback } => {
                 closure("with_timeout", &body)?;
@@ -47,14 +50,14 @@ impl Race {
                 let run = host.run.clone();
                 let sleep = Box::pin(async move { run.sleep(Duration::from_millis(millis)).await });
                 let timer = Some(Timer { sleep, fallback });
-                Ok(Race { fan, tasks: Vec::new(), timer, failures: None, decided: None, what: "with_timeout" })
+                Ok(Race { fan, tasks: Vec::new(), timer, failures: None, decided: None, lost, what: "with_timeout" })
             }
             Racing::Succeeds { source, body, max_concurrent } => {
                 closure("parallel_race", &body)?;
                 let Value::Closure(body) = body else { return Err(Fault::type_error("parallel_race: no closure")) };
                 let fan = Fan::of_race(host, seed, source, Some(body), &max_concurrent)?;
                 let (tasks, failures) = (Vec::new(), Some(Vec::new()));
-                Ok(Race { fan, tasks, timer: None, failures, decided: None, what: "parallel_race" })
+                Ok(Race { fan, tasks, timer: None, failures, decided: None, lost, what: "parallel_race" })
             }
         }
     }
@@ -102,10 +105,16 @@ impl Race {
                     }
                 }
                 Poll::Ready(None) if self.failures.is_some() => {
+                    if let Some(fault) = self.fan.take_failure() {
+                        return Poll::Ready((Err(fault), CancelKind::ScopeFailed));
+                    }
                     return Poll::Ready((Err(self.nobody()), CancelKind::RaceLost));
                 }
                 Poll::Ready(None) | Poll::Pending => break,
             }
+        }
+        if let Some(fault) = self.fan.take_failure() {
+            return Poll::Ready((Err(fault), CancelKind::ScopeFailed));
         }
         if let Some(timer) = &mut self.timer {
             ready!(timer.sleep.as_mut().poll(cx));
@@ -141,15 +150,17 @@ impl Race {
 
     /// Waits for the losers; what their cleanups fail with is attached to the failure of the winner.
     fn poll_losers(&mut self, cx: &mut Context<'_>) -> Poll<Result<Value, Fault>> {
-        let decided = &mut self.decided;
-        let mut attach = |later| {
-            if let Some(Err(first)) = decided {
-                first.suppress(later);
-            }
+        let (decided, lost) = (&mut self.decided, &self.lost);
+        let mut attach = |later| match decided {
+            Some(Err(first)) => first.suppress(later),
+            Some(Ok(_)) | None => lost(TaskFault(later)),
         };
         ready!(self.fan.poll_drained(cx, &mut attach));
         while let Some(task) = self.tasks.last_mut() {
             ready!(Pin::new(&mut task.ended).poll(cx));
+            if let Some(Outcome::Failed(failure)) = task.handle.try_outcome() {
+                attach(failure.0);
+            }
             self.tasks.pop();
         }
         Poll::Ready(self.decided.take().unwrap_or(Ok(Value::Nil)))

@@ -2,6 +2,7 @@
 
 use madrigal_compiler::program::Rejected;
 use madrigal_runtime::DeadlockReport;
+use madrigal_stdlib::Run;
 use madrigal_syntax::SourceFile;
 use madrigal_syntax::render::{Location, Report, render, render_report};
 use madrigal_vm::{Fault, FaultKind, Program, Value};
@@ -46,6 +47,14 @@ pub(crate) fn uncaught(fault: &Fault, program: &Program) -> String {
     }));
     let head = if matches!(fault.kind(), FaultKind::Deadlock(_)) { head } else { format!("error: {head}") };
     render_report(&Report { head, location, help: Vec::new(), notes })
+}
+
+/// Reports a fault that nobody handles, behind what the program has written so far.
+pub(crate) fn say_uncaught(run: &Run, fault: &Fault, program: &Program) {
+    let text = uncaught(fault, program);
+    run.stdout.flush();
+    run.stderr.write(|out| out.extend_from_slice(text.as_bytes()));
+    run.stderr.flush();
 }
 
 /// The report of a run in which every task waits for another.

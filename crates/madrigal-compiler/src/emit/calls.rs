@@ -265,7 +265,7 @@ impl Emitter<'_> {
         self.read_callee(place, &name.0, at, name.1);
         let count = self.arguments(arguments);
         self.op(I::TailCall { at, count }, name.1);
-        self.op(I::Return { src: at }, name.1);
+        self.return_value(at, name.1);
         true
     }
 
@@ -287,7 +287,7 @@ impl Emitter<'_> {
             self.state().builder.place(callable);
         }
         self.op(I::TailCall { at, count: 1 }, name.1);
-        self.op(I::Return { src: at }, name.1);
+        self.return_value(at, name.1);
         true
     }
 

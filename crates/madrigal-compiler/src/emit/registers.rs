@@ -65,6 +65,8 @@ pub(super) struct LoopLabels {
     pub again: Label,
     /// Handlers open outside the body.
     pub depth: u16,
+    /// Whether it is a `for`: leaving it may have to close what it goes over.
+    pub closes: bool,
 }
 
 /// A function under construction.

@@ -236,7 +236,8 @@ impl Emitter<'_> {
         self.expr_to(iterable, iter);
         self.op(I::ForStart { iter }, span);
         let state = self.state();
-        let labels = LoopLabels { again: state.builder.label(), after: state.builder.label(), depth: state.depth };
+        let labels =
+            LoopLabels { again: state.builder.label(), after: state.builder.label(), depth: state.depth, closes: true };
         state.builder.place(labels.again);
         let to = state.builder.to(labels.after);
         state.emit(I::ForNext { iter, to }, span);
@@ -261,13 +262,19 @@ impl Emitter<'_> {
         self.statements(&body.statements, None, body.span);
         self.close_scope(body.span);
         self.end_loop(labels, span);
+        self.op(I::ForEnd { iter }, span);
         // What was iterated over must not outlive the loop.
         self.op(I::LoadNil { dst: iter + 1 }, span);
     }
 
     fn while_loop(&mut self, condition: &Expr, body: &Block, span: Span) {
         let state = self.state();
-        let labels = LoopLabels { again: state.builder.label(), after: state.builder.label(), depth: state.depth };
+        let labels = LoopLabels {
+            again: state.builder.label(),
+            after: state.builder.label(),
+            depth: state.depth,
+            closes: false,
+        };
         state.builder.place(labels.again);
         state.loops.push(labels);
         let mark = self.state().mark();
@@ -332,7 +339,9 @@ impl Emitter<'_> {
 
     /// Returns a register, through the cleanups that are open.
     pub(super) fn return_value(&mut self, src: u16, span: Span) {
-        let instruction = if self.state().depth > 0 { I::Leave { src } } else { I::Return { src } };
+        let state = self.state();
+        let through = state.depth > 0 || state.loops.iter().any(|it| it.closes);
+        let instruction = if through { I::Leave { src } } else { I::Return { src } };
         self.op(instruction, span);
     }
 

@@ -8,7 +8,7 @@ madrigal_vm::builtins! {
     /// The value of `body`, or `fallback` when `time` passes first.
     "with_timeout" (time: duration, body: closure, fallback: any = nil) -> any = with_timeout;
     /// The first success among calls of `f` with each item; the others are cancelled and waited for.
-    "parallel_race" (items: any, f: closure, options: dict = nil) -> any = parallel_race;
+    "__parallel_race" (items: any, f: closure, options: dict = nil) -> any = parallel_race;
 }
 
 fn race(_: &mut Cx<'_>, args: Args<'_>) -> Result<Outcome, Fault> {

@@ -161,6 +161,7 @@ opcodes! {
 
     ForStart { iter: Reg } "prepare to iterate over iter; uses iter and iter + 1";
     ForNext { iter: Reg, to: Label } "iter + 2 = next item, or jump at the end";
+    ForEnd { iter: Reg } "the loop is left: a stream it went over is closed";
 
     ForAgain { iter: Reg, back: Back } "ends a loop whose ForNext stands before the target: does the same and continues at the target, or at the ForNext; costs fuel";
 

@@ -49,6 +49,11 @@ pub trait HandleObject: Any + Send + Sync {
     fn is_iterable(&self) -> bool {
         false
     }
+
+    /// Whether leaving a loop over it ends it.
+    fn ends_with_loop(&self) -> bool {
+        false
+    }
 }
 
 impl Handle {
@@ -76,6 +81,11 @@ impl Handle {
     /// Whether `for` can pull values out of it.
     pub fn is_iterable(&self) -> bool {
         self.0.object().is_iterable()
+    }
+
+    /// Whether leaving a loop over it ends it.
+    pub fn ends_with_loop(&self) -> bool {
+        self.0.object().ends_with_loop()
     }
 
     /// Whether `==` holds.
