@@ -28,6 +28,12 @@ pub enum Command {
         #[arg(required = true, value_name = "FILE")]
         files: Vec<PathBuf>,
     },
+    /// Show the configured providers and models, and where each setting comes from
+    Models {
+        /// Where the program would lie; its nearest harn.toml counts
+        #[arg(value_name = "FOLDER")]
+        folder: Option<PathBuf>,
+    },
     /// Print the bytecode of a program
     Disasm {
         /// The program

@@ -23,6 +23,7 @@ fn main() {
         Some(Command::Run(it)) => run(it),
         Some(Command::Check { files }) => check(files),
         Some(Command::Disasm { file }) => disassemble(file),
+        Some(Command::Models { folder }) => models(folder),
     };
     exit(status)
 }
@@ -113,6 +114,19 @@ fn disassemble(file: PathBuf) -> i32 {
         }
         Err(rejected) => {
             write_to(&mut std::io::stderr(), &rejected.rendered);
+            1
+        }
+    }
+}
+
+fn models(folder: Option<PathBuf>) -> i32 {
+    match madrigal::describe_models(&folder.unwrap_or_else(|| PathBuf::from("."))) {
+        Ok(text) => {
+            say(&text);
+            0
+        }
+        Err(message) => {
+            complain(&message);
             1
         }
     }

@@ -14,9 +14,10 @@ mod names;
 mod parameters;
 mod places;
 mod registers;
+mod schemas;
 mod statements;
 
-use crate::hir::{Module, Name, Span};
+use crate::hir::{Module, Name, Span, Type};
 use builder::Head;
 use madrigal_syntax::{Code, Diagnostic, SourceFile};
 use madrigal_vm::bytecode::{Capture, Instruction, Proto};
@@ -92,6 +93,8 @@ struct Emitter<'a> {
     structs: HashMap<Name, Arc<Shape>>,
     /// Enums declared anywhere in the file.
     enums: HashSet<Name>,
+    /// Type aliases declared anywhere in the file.
+    aliases: HashMap<Name, &'a Type>,
     /// Interfaces declared anywhere in the file.
     interfaces: HashSet<Name>,
     /// Functions and such declared anywhere in the file; calling one that is out of scope fails when it runs.
@@ -160,6 +163,7 @@ impl<'a> Emitter<'a> {
             diagnostics: Vec::new(),
             structs: HashMap::new(),
             enums: HashSet::new(),
+            aliases: HashMap::new(),
             interfaces: HashSet::new(),
             declared: HashSet::new(),
             slots: HashMap::new(),

@@ -245,6 +245,8 @@ pub enum ExprKind {
     },
     /// A closure literal or `fn` expression (see `Function::kind`).
     Closure(Rc<Function>),
+    /// The schema of a type; empty when it has none.
+    TypeSchema(Type),
     Unary {
         operator: UnaryOperator,
         operand: Box<Expr>,

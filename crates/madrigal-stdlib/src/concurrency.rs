@@ -18,7 +18,7 @@ mod sync;
 mod tasks;
 mod timed;
 
-pub use channels::{ChannelObject, channel_of, selected};
+pub use channels::{ChannelObject, Produced, channel_of, selected};
 pub use completed::next_completed;
 pub use held::Held;
 pub use shared::SharedState;

@@ -20,7 +20,8 @@ use crate::task::{TaskHost, TaskState};
 use crate::terminal::Terminal;
 use madrigal_vm::{Cx, Fault, Value};
 use parking_lot::Mutex;
-use std::collections::BTreeMap;
+use std::any::{Any, TypeId};
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -98,6 +99,8 @@ pub struct Run {
     monotonic_origin: Mutex<Option<i64>>,
     /// Number of the next handle.
     next_id: AtomicU64,
+    /// What other libraries keep for this run, one value of a type each.
+    extensions: Mutex<HashMap<TypeId, Arc<dyn Any + Send + Sync>>>,
 }
 
 impl Run {
@@ -122,6 +125,7 @@ impl Run {
             log_level: AtomicU8::new(0),
             monotonic_origin: Mutex::new(None),
             next_id: AtomicU64::new(1),
+            extensions: Mutex::new(HashMap::new()),
         }
     }
 
@@ -183,6 +187,18 @@ impl Run {
     /// Moves virtual time; ends when all timers due until then have fired.
     pub async fn advance(&self, time: Duration) {
         self.surroundings.advance(time).await;
+    }
+
+    /// What another library keeps for this run: one value of each type, made when first asked for.
+    pub fn extension<T: Send + Sync + 'static>(&self, make: impl FnOnce() -> T) -> Arc<T> {
+        let mut extensions = self.extensions.lock();
+        let kept = extensions.entry(TypeId::of::<T>()).or_insert_with(|| Arc::new(make()));
+        Arc::clone(kept).downcast().expect("it is kept under its type")
+    }
+
+    /// Milliseconds on the clock of the run; never decreases.
+    pub fn now_monotonic(&self) -> i64 {
+        self.surroundings.monotonic_ms()
     }
 
     /// Waits on the clock of the run.

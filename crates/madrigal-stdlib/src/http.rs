@@ -41,6 +41,11 @@ madrigal_vm::builtins! {
     "http_download" (url: string, path: string, options: dict) -> dict, needs Net = http_download;
 }
 
+/// The client, with its connections, that requests to `url` with these options share; `options` as of the builtins.
+pub fn shared_client(run: &Run, url: &reqwest::Url, options: &Dict) -> Result<reqwest::Client, Fault> {
+    run.http.client(&clients::ClientKey::of(url, options)?)
+}
+
 /// The longest body that is taken into memory.
 const BODY_BYTES_MAX: usize = 1 << 30;
 
@@ -254,7 +259,7 @@ fn failure(what: &str, error: &reqwest::Error) -> Failure {
 }
 
 /// The message of an error and of what caused it.
-fn with_causes(error: &dyn Error) -> String {
+pub fn with_causes(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(it) = cause {

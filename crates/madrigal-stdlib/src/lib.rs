@@ -15,7 +15,7 @@ mod environment;
 mod errors;
 mod files;
 pub mod host;
-mod http;
+pub mod http;
 mod ids;
 mod input;
 pub mod iterators;

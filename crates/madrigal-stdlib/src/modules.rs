@@ -36,6 +36,7 @@ pub const MODULES: &[LibraryModule] = modules! {
     "concurrent";
     "json";
     "sync" as "sync";
+    "testing";
 };
 
 /// The module that is imported as `path`.

@@ -123,6 +123,8 @@ impl fmt::Debug for Wait {
 pub enum Spawning {
     /// To the innermost scope of the running task.
     Child,
+    /// To the innermost scope of the running task, as one that only serves others: it is cancelled when the scope ends.
+    Helper,
     /// To the run.
     Background,
     /// To a scope given by its handle.

@@ -10,7 +10,7 @@ use madrigal_runtime::{
     CancelKind, CancelReason, Deadline, Describe, FanMode, Outcome, Policy, Scope, TaskContext, TaskKind, TaskSpec,
     TryReceiveError, Waiting,
 };
-use madrigal_stdlib::concurrency::{channel_of, selected};
+use madrigal_stdlib::concurrency::{ChannelObject, channel_of, selected};
 use madrigal_stdlib::task::{ScopeObject, TaskObject, deadlock};
 use madrigal_stdlib::{Run, TaskFault, TaskHost};
 use madrigal_vm::{
@@ -251,6 +251,11 @@ impl ScriptTask {
                 let spec = spec(TaskKind::SPAWN).under(self.host.nodes.innermost());
                 self.innermost_scope().spawn(spec, make)
             }
+            // Not a task of the scope: it is cancelled when the scope ends, not waited for.
+            Spawning::Helper => {
+                let spec = spec(TaskKind::SPAWN).under(self.host.nodes.innermost()).settled();
+                Ok(self.host.context.spawn_background(spec, make))
+            }
             Spawning::Background => {
                 let make = |context| ScriptTask { role: Role::Background, ..make(context) };
                 Ok(self.host.context.spawn_background(spec(TaskKind::BACKGROUND), make))
@@ -478,12 +483,11 @@ impl ScriptTask {
         if let Some(channel) = channel_of(&source) {
             match channel.try_receive() {
                 Ok(value) => self.vm.resume(Resume::Value(value)),
-                Err(TryReceiveError::Closed) => self.vm.resume(Resume::Value(Value::Unset)),
-                Err(TryReceiveError::Empty) => {
-                    let receiving = channel.receive();
-                    let future = async move { Ok(receiving.await.unwrap_or(Value::Unset)) };
-                    self.wait(Wait::new("receive", future).on(source));
-                }
+                Err(TryReceiveError::Closed) => match ChannelObject::end(&source, Value::Unset) {
+                    Ok(value) => self.vm.resume(Resume::Value(value)),
+                    Err(fault) => self.vm.resume(Resume::Fault(fault)),
+                },
+                Err(TryReceiveError::Empty) => self.wait(ChannelObject::receiving(source, Value::Unset)),
             }
             return;
         }

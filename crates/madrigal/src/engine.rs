@@ -14,7 +14,7 @@ use madrigal_vm::builtin::Method;
 use madrigal_vm::{BuiltinTable, Closure, Program, Value, Vm};
 use parking_lot::Mutex;
 use std::fmt::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 
@@ -204,6 +204,7 @@ impl Engine {
         let mut table = BuiltinTable::new();
         madrigal_vm::methods::register(&mut table);
         madrigal_stdlib::register(&mut table);
+        madrigal_agents::register(&mut table);
         install_prelude(&mut table);
         Engine { builtins: Arc::new(table) }
     }
@@ -273,6 +274,11 @@ fn execute(program: Arc<Program>, options: Options) -> Finished {
             ..RunOptions::default()
         })
     });
+    let entry_file = program.modules.first().map(|it| Path::new(&*it.source.path));
+    if let Err(error) = madrigal_agents::Models::prepare(&run, entry_file, false) {
+        say(&run.stderr, &format!("error: {}\n", error.0));
+        return Finished { status: 1 };
+    }
     let interrupter = options.interrupter;
     let entry = program.modules[0].body.clone();
     let ended =
@@ -337,7 +343,9 @@ fn conclude(
 
 /// Compiles the part of the library that is written in Harn.
 fn install_prelude(table: &mut BuiltinTable) {
-    for (name, text) in [("prelude.harn", PRELUDE), ("iterators.harn", ITERATORS)] {
+    for (name, text) in
+        [("prelude.harn", PRELUDE), ("iterators.harn", ITERATORS), ("agents.harn", madrigal_agents::PRELUDE)]
+    {
         program::compile_functions(name, text, table, |table, name, function| install(table, text, name, function))
             .unwrap_or_else(|rejected| panic!("{name} compiles: {}", report::rejected(&rejected)));
     }

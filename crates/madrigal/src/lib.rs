@@ -18,9 +18,11 @@ mod driver;
 mod engine;
 mod fan;
 mod loader;
+mod models;
 mod race;
 mod report;
 mod stream;
 
 pub use engine::{Engine, Executor, Finished, Interrupter, Options, Rejected, Source};
 pub use madrigal_stdlib::host::{Captured, Input, Output};
+pub use models::describe_models;

@@ -34,8 +34,9 @@ impl Emitter<'_> {
         if let Some(shape) = self.shape(&name.0) {
             return Callee::Constructor(shape);
         }
+        let allowed = self.unit.library || !name.0.starts_with("__") || &*name.0 == crate::lower::DECLARE;
         if let Some(builtin) = self.unit.builtins.function(&name.0)
-            && (self.unit.library || !name.0.starts_with("__"))
+            && allowed
         {
             return Callee::Builtin(self.state().builder.builtin(builtin));
         }

@@ -70,6 +70,10 @@ impl Emitter<'_> {
             ExprKind::List(items) => self.list(items, dst, span),
             ExprKind::Dict(entries) => self.dict(entries, dst, span),
             ExprKind::StructLiteral { name, entries } => self.struct_literal(name, entries, dst, span),
+            ExprKind::TypeSchema(definition) => {
+                let schema = self.tool_schema(definition);
+                self.load(schema, dst, span);
+            }
             ExprKind::Closure(function) => {
                 let self_name = function.name.as_ref().map(|it| it.0.clone());
                 self.closure(function, dst, Str::from("<closure>"), self_name);
@@ -502,6 +506,9 @@ impl Emitter<'_> {
         }
         if let Some(function) = self.unit.builtins.script(name) {
             return self.load(Value::Closure(function.clone()), dst, span);
+        }
+        if let Some(schema) = self.alias_schema(name) {
+            return self.load(schema, dst, span);
         }
         let text = self.undefined_text(name);
         self.op(I::UndefinedVariable { text }, span);

@@ -29,7 +29,7 @@ impl<'a> Emitter<'a> {
         }
     }
 
-    fn collect_declaration(&mut self, statement: &Statement) {
+    fn collect_declaration(&mut self, statement: &'a Statement) {
         match &statement.kind {
             StatementKind::Struct(it) => {
                 let fields = it.fields.iter().map(|field| Str::from(&*field.name)).collect();
@@ -40,6 +40,9 @@ impl<'a> Emitter<'a> {
             StatementKind::Enum(it) => {
                 self.enums.insert(it.name.0.clone());
                 self.declared.insert(it.name.0.clone());
+            }
+            StatementKind::TypeAlias { name, definition } => {
+                self.aliases.entry(name.0.clone()).or_insert(definition);
             }
             StatementKind::Interface(it) => {
                 self.interfaces.insert(it.name.0.clone());

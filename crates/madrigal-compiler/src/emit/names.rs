@@ -66,6 +66,7 @@ pub(super) fn has_block(expr: &Expr) -> bool {
         | ExprKind::Name(_)
         | ExprKind::Placeholder
         | ExprKind::Closure(_)
+        | ExprKind::TypeSchema(_)
         | ExprKind::Spawn(_) => false,
     }
 }
@@ -248,6 +249,7 @@ impl Walk<'_> {
             | ExprKind::Float(_)
             | ExprKind::Duration(_)
             | ExprKind::String(_)
+            | ExprKind::TypeSchema(_)
             | ExprKind::Placeholder => {}
         }
     }

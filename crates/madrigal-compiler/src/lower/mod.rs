@@ -3,6 +3,7 @@
 //! Not here: names, types. Every tree lowers, also one with syntax errors; what is missing becomes `nil`.
 //! Chains (`a + a + …`, `a.b.c…`, `else if …`) are walked in loops: only real nesting, which the parser bounds, recurses.
 
+mod agents;
 mod concurrency;
 mod expressions;
 mod items;
@@ -12,6 +13,8 @@ mod statements;
 #[cfg(test)]
 mod tests;
 mod types;
+
+pub(crate) use agents::DECLARE;
 
 use std::sync::Arc;
 

@@ -4,6 +4,10 @@ use super::tasks::chosen;
 use super::{host, wait};
 use madrigal_runtime::{Channel, Selected, TryReceiveError, TrySendError, select, try_select};
 use madrigal_vm::{Args, Cx, Fault, Handle, HandleObject, Outcome, Value, Wait};
+use parking_lot::Mutex;
+use std::future::Future;
+use std::sync::Arc;
+use std::task::{Poll, Waker};
 use std::time::Duration;
 
 madrigal_vm::builtins! {
@@ -27,8 +31,115 @@ madrigal_vm::builtins! {
     "channel_select" (channels: list, timeout: duration) -> dict = channel_select;
 }
 
-/// A channel as a value.
-pub struct ChannelObject(pub Channel<Value>);
+/// A channel as a value. One that the runtime fills also has what its producer leaves behind.
+pub struct ChannelObject(pub Channel<Value>, Option<Arc<Produced>>);
+
+/// What the producer of a channel leaves behind when it ends, and how it learns that nobody wants more.
+#[derive(Default)]
+pub struct Produced {
+    ended: Mutex<Ended>,
+    closing: Mutex<Closing>,
+}
+
+#[derive(Default)]
+struct Ended {
+    outcome: Option<Result<Value, Fault>>,
+    /// Whether a receiver has met the failure.
+    delivered: bool,
+}
+
+#[derive(Default)]
+struct Closing {
+    closed: bool,
+    waker: Option<Waker>,
+}
+
+impl Produced {
+    /// The producer has ended so; close the channel next.
+    pub fn finish(&self, outcome: Result<Value, Fault>) {
+        self.ended.lock().outcome = Some(outcome);
+    }
+
+    /// How the producer ended, if it did.
+    pub fn result(&self) -> Option<Result<Value, Fault>> {
+        self.ended.lock().outcome.clone()
+    }
+
+    /// Resolves once a script closes the channel.
+    pub fn closed(self: &Arc<Self>) -> impl Future<Output = ()> + Send + use<> {
+        let produced = Arc::clone(self);
+        std::future::poll_fn(move |cx| {
+            let mut closing = produced.closing.lock();
+            closing.waker = Some(cx.waker().clone());
+            if closing.closed { Poll::Ready(()) } else { Poll::Pending }
+        })
+    }
+
+    fn close(&self) {
+        let waker = {
+            let mut closing = self.closing.lock();
+            closing.closed = true;
+            closing.waker.take()
+        };
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
+    /// The failure of the producer, once.
+    fn failure(&self) -> Option<Fault> {
+        let mut ended = self.ended.lock();
+        match &ended.outcome {
+            Some(Err(fault)) if !ended.delivered => {
+                let fault = fault.clone();
+                ended.delivered = true;
+                Some(fault)
+            }
+            _ => None,
+        }
+    }
+}
+
+impl ChannelObject {
+    /// A channel that the runtime fills.
+    pub fn produced(name: &str, capacity: usize) -> ChannelObject {
+        ChannelObject(Channel::named(name, capacity), Some(Arc::default()))
+    }
+
+    /// The channel object in a value.
+    pub fn of(value: &Value) -> Option<&ChannelObject> {
+        match value {
+            Value::Handle(handle) => handle.downcast(),
+            _ => None,
+        }
+    }
+
+    /// What the producer leaves behind, when the runtime fills the channel.
+    pub fn producer(&self) -> Option<Arc<Produced>> {
+        self.1.clone()
+    }
+
+    /// What a receive from a drained channel gives: the failure of its producer the first time, `absent` from then on.
+    pub fn end(channel: &Value, absent: Value) -> Result<Value, Fault> {
+        let produced = ChannelObject::of(channel).and_then(|it| it.1.as_ref());
+        produced.and_then(|it| it.failure()).map_or(Ok(absent), Err)
+    }
+
+    /// Waits for the next value of a channel, `absent` once it is closed and drained.
+    pub fn receiving(channel: Value, absent: Value) -> Wait {
+        let Some(receiving) = channel_of(&channel).map(Channel::receive) else {
+            return Wait::new("receive", async move { Ok(absent) });
+        };
+        let on = channel.clone();
+        let future = async move {
+            match receiving.await {
+                Some(value) => Ok(value),
+                None => ChannelObject::end(&channel, absent),
+            }
+        };
+        Wait::new("receive", future).on(on)
+    }
+}
 
 impl HandleObject for ChannelObject {
     fn type_name(&self) -> &'static str {
@@ -76,7 +187,7 @@ fn channel(_: &mut Cx<'_>, args: Args<'_>) -> Result<Value, Fault> {
         _ => (args.string(0).to_string(), args.int(1)),
     };
     let capacity = usize::try_from(capacity.unwrap_or(256)).unwrap_or(1).max(1);
-    Ok(Value::Handle(Handle::new(ChannelObject(Channel::named(name, capacity)))))
+    Ok(Value::Handle(Handle::new(ChannelObject(Channel::named(name, capacity), None))))
 }
 
 fn send(_: &mut Cx<'_>, mut args: Args<'_>) -> Result<Outcome, Fault> {
@@ -99,24 +210,26 @@ fn try_send(_: &mut Cx<'_>, mut args: Args<'_>) -> Result<bool, Fault> {
 }
 
 fn receive(_: &mut Cx<'_>, mut args: Args<'_>) -> Result<Outcome, Fault> {
-    let channel = first("receive", &args)?;
-    match channel.try_receive() {
+    match first("receive", &args)?.try_receive() {
         Ok(value) => Ok(Outcome::from(value)),
-        Err(TryReceiveError::Closed) => Ok(Outcome::from(Value::Nil)),
-        Err(TryReceiveError::Empty) => {
-            let receiving = channel.receive();
-            let future = async move { Ok(receiving.await.unwrap_or_default()) };
-            Ok(Wait::new("receive", future).on(args.take(0)).into())
-        }
+        Err(TryReceiveError::Closed) => ChannelObject::end(args.get(0), Value::Nil).map(Outcome::from),
+        Err(TryReceiveError::Empty) => Ok(ChannelObject::receiving(args.take(0), Value::Nil).into()),
     }
 }
 
 fn try_receive(_: &mut Cx<'_>, args: Args<'_>) -> Result<Value, Fault> {
-    Ok(first("try_receive", &args)?.try_receive().unwrap_or_default())
+    match first("try_receive", &args)?.try_receive() {
+        Ok(value) => Ok(value),
+        Err(TryReceiveError::Closed) => ChannelObject::end(args.get(0), Value::Nil),
+        Err(TryReceiveError::Empty) => Ok(Value::Nil),
+    }
 }
 
 fn close_channel(_: &mut Cx<'_>, args: Args<'_>) -> Result<(), Fault> {
     first("close_channel", &args)?.close();
+    if let Some(produced) = ChannelObject::of(args.get(0)).and_then(|it| it.1.as_ref()) {
+        produced.close();
+    }
     Ok(())
 }
 
@@ -134,7 +247,7 @@ pub fn selected(
     name: &str,
     channels: &[Value],
     timeout: Option<Duration>,
-    run: std::sync::Arc<crate::host::Run>,
+    run: Arc<crate::host::Run>,
 ) -> Result<Outcome, Fault> {
     let channels = channels_in(name, channels)?;
     match try_select(&channels) {
@@ -148,7 +261,6 @@ pub fn selected(
     Ok(wait(
         "select",
         std::future::poll_fn(move |cx| {
-            use std::task::Poll;
             match selecting.as_mut().poll(cx) {
                 Poll::Ready(Selected::Value(index, value)) => return Poll::Ready(Ok(chosen(index as i64, value))),
                 Poll::Ready(Selected::AllClosed) => return Poll::Ready(Ok(chosen(-2, Value::Nil))),
