@@ -46,6 +46,7 @@ mod frame;
 mod handle;
 mod handover;
 mod identity;
+pub mod inbox;
 mod mailbox;
 mod rate_limiter;
 mod runtime;

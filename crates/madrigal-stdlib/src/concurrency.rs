@@ -16,7 +16,7 @@ mod racing;
 mod shared;
 mod sync;
 mod tasks;
-mod timed;
+pub(crate) mod timed;
 
 pub use channels::{ChannelObject, Produced, channel_of, selected};
 pub use completed::next_completed;

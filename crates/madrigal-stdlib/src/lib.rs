@@ -17,6 +17,7 @@ mod files;
 pub mod host;
 pub mod http;
 mod ids;
+pub mod inbox;
 mod input;
 pub mod iterators;
 pub mod json;
@@ -60,6 +61,7 @@ pub fn register(table: &mut BuiltinTable) {
     http::register(table);
     ids::register(table);
     input::register(table);
+    inbox::register(table);
     iterators::register(table);
     json::register(table);
     lists::register(table);

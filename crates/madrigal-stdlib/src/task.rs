@@ -3,6 +3,7 @@
 
 use crate::concurrency::{Held, SharedState};
 use crate::host::Run;
+use madrigal_runtime::inbox::InboxHub;
 use madrigal_runtime::sync::{Lock, SyncRegistry};
 use madrigal_runtime::{CancelReason, CancelStack, Failure, Lost, ScopeHandle, TaskContext, TaskHandle};
 use madrigal_vm::{Dict, Fault, FaultKind, HandleObject, Value};
@@ -43,6 +44,8 @@ pub struct TaskHost {
     pub nodes: CancelStack,
     /// Task-local values; none until one is set.
     pub values: Option<Dict>,
+    /// The agent session it works for.
+    pub session: Option<Arc<str>>,
     /// Permits and locks it acquired; given back at its end.
     pub held: Held,
 }
@@ -51,7 +54,7 @@ impl TaskHost {
     /// The state of a fresh task.
     pub fn new(run: Arc<Run>, context: TaskContext, values: Option<Dict>) -> TaskHost {
         let nodes = CancelStack::new(context.node());
-        TaskHost { run, context, nodes, values, held: Held::default() }
+        TaskHost { run, context, nodes, values, session: None, held: Held::default() }
     }
 }
 
@@ -69,6 +72,8 @@ pub struct TaskState {
     pub permits: OnceLock<SyncRegistry>,
     /// Status that `exit` asked for.
     pub exit: Mutex<Option<i64>>,
+    /// The agent inboxes; see [`crate::inbox::hub`].
+    pub inbox: OnceLock<InboxHub>,
     /// Shared cells, maps and mailboxes.
     pub shared: SharedState,
     /// Takes failures that nobody will see otherwise: reports them, and fails the run.
@@ -84,6 +89,7 @@ impl Default for TaskState {
             mutex: Lock::named("mutex"),
             permits: OnceLock::new(),
             exit: Mutex::new(None),
+            inbox: OnceLock::new(),
             shared: SharedState::default(),
             lost: Arc::new(|_| {}),
         }

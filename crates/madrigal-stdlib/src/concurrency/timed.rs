@@ -9,7 +9,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 /// How long to wait: for ever, unless given as a time or as `{timeout_ms}` or `{max_wait_ms}`.
-pub(super) fn timeout_of(name: &str, value: &Value) -> Result<Option<Duration>, Fault> {
+pub fn timeout_of(name: &str, value: &Value) -> Result<Option<Duration>, Fault> {
     let time = match value {
         Value::Dict(options) => options.get("timeout_ms").or_else(|| options.get("max_wait_ms")).unwrap_or(&Value::Nil),
         other => other,
