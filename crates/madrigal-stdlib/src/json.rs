@@ -1,10 +1,14 @@
 //! JSON in both directions. Reader and writer keep their own stacks, so depth of nesting is no limit; numbers are read
 //! exactly.
 
+mod extract;
+pub(crate) mod pointer;
+mod query;
 mod reader;
 
+use crate::strict::sized;
 use data_encoding::BASE64;
-use madrigal_vm::{Args, Cx, Fault, Str, Value};
+use madrigal_vm::{Args, BuiltinTable, Cx, Fault, Outcome, Str, Value};
 use std::fmt::Write;
 
 pub use reader::parse;
@@ -16,12 +20,49 @@ madrigal_vm::builtins! {
     "json_stringify" (value: any) -> string = json_stringify;
 }
 
-fn json_parse(_: &mut Cx<'_>, args: Args<'_>) -> Result<Value, Fault> {
-    parse(&args.string(0)).map_err(|error| Fault::thrown(format!("JSON parse error: {error}")))
+/// Adds the builtins of all files about JSON.
+pub fn register_all(table: &mut BuiltinTable) {
+    register(table);
+    extract::register(table);
+    pointer::register(table);
+    query::register(table);
+}
+
+fn json_parse(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Outcome, Fault> {
+    let text = args.string(0);
+    sized(cx, "json_parse", text.len(), move || {
+        parse(&text).map_err(|error| Fault::thrown(format!("JSON parse error: {error}")))
+    })
 }
 
 fn json_stringify(_: &mut Cx<'_>, args: Args<'_>) -> Result<String, Fault> {
     Ok(stringify(args.get(0)))
+}
+
+/// How deep values may nest where a format's own writer recurses.
+const DEPTH_MAX: usize = 128;
+
+/// Fails for values that nest deeper than writers of other formats can bear.
+pub(crate) fn check_depth(value: &Value) -> Result<(), String> {
+    let mut waiting = vec![(value, 0)];
+    while let Some((value, depth)) = waiting.pop() {
+        if depth > DEPTH_MAX {
+            return Err(format!("the value nests deeper than {DEPTH_MAX} levels"));
+        }
+        match value {
+            Value::List(items) => waiting.extend(items.iter().map(|it| (it, depth + 1))),
+            Value::Set(items) => waiting.extend(items.iter().map(|it| (it, depth + 1))),
+            Value::Dict(entries) => waiting.extend(entries.values().map(|it| (it, depth + 1))),
+            Value::Struct(it) => waiting.extend(it.fields().map(|(_, value)| (value, depth + 1))),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// How formats without bytes hold them.
+pub(crate) fn plain_bytes(bytes: &[u8]) -> Value {
+    Value::dict([("$bytes_b64", Value::from(BASE64.encode(bytes)))])
 }
 
 /// What is still to be written, last first.

@@ -10,6 +10,7 @@ mod bytes;
 pub mod concurrency;
 mod conversion;
 mod crypto;
+mod csv;
 mod encodings;
 mod environment;
 mod errors;
@@ -39,6 +40,8 @@ mod terminal;
 mod testing;
 mod text;
 pub mod time;
+mod toml;
+mod yaml;
 
 pub use errors::category_of;
 pub use host::{Run, RunOptions};
@@ -54,6 +57,7 @@ pub fn register(table: &mut BuiltinTable) {
     concurrency::register(table);
     conversion::register(table);
     crypto::register(table);
+    csv::register(table);
     encodings::register(table);
     environment::register(table);
     errors::register(table);
@@ -63,7 +67,7 @@ pub fn register(table: &mut BuiltinTable) {
     input::register(table);
     inbox::register(table);
     iterators::register(table);
-    json::register(table);
+    json::register_all(table);
     lists::register(table);
     math::register(table);
     output::register(table);
@@ -77,4 +81,6 @@ pub fn register(table: &mut BuiltinTable) {
     terminal::register(table);
     text::register(table);
     time::register(table);
+    toml::register(table);
+    yaml::register(table);
 }
