@@ -5,10 +5,13 @@
 
 #![forbid(unsafe_code)]
 
+mod archives;
 mod assertions;
 mod bytes;
+mod compression;
 pub mod concurrency;
 mod conversion;
+mod cookies;
 mod crypto;
 mod csv;
 mod encodings;
@@ -25,12 +28,14 @@ pub mod json;
 mod lists;
 mod math;
 pub mod modules;
+mod multipart;
 mod output;
 mod paths;
 pub mod prelude;
 mod process;
 mod regexes;
 mod results;
+mod schema;
 mod sets;
 mod strict;
 pub mod task;
@@ -41,6 +46,7 @@ mod testing;
 mod text;
 pub mod time;
 mod toml;
+mod urls;
 mod yaml;
 
 pub use errors::category_of;
@@ -52,10 +58,13 @@ use madrigal_vm::BuiltinTable;
 
 /// Adds the whole library to a table.
 pub fn register(table: &mut BuiltinTable) {
+    archives::register(table);
     assertions::register(table);
     bytes::register(table);
+    compression::register(table);
     concurrency::register(table);
     conversion::register(table);
+    cookies::register(table);
     crypto::register(table);
     csv::register(table);
     encodings::register(table);
@@ -70,17 +79,20 @@ pub fn register(table: &mut BuiltinTable) {
     json::register_all(table);
     lists::register(table);
     math::register(table);
+    multipart::register(table);
     output::register(table);
     paths::register(table);
     prelude::register(table);
     process::register(table);
     regexes::register(table);
     results::register(table);
+    schema::register(table);
     sets::register(table);
     tcp::register(table);
     terminal::register(table);
     text::register(table);
     time::register(table);
     toml::register(table);
+    urls::register(table);
     yaml::register(table);
 }

@@ -32,7 +32,8 @@ const PATTERNS_MAX: usize = 64;
 pub(crate) struct Patterns(Mutex<HashMap<(Str, Str), Regex>>);
 
 impl Patterns {
-    fn get(&self, pattern: Str, flags: Str) -> Result<Regex, Fault> {
+    /// The compiled pattern, or what is wrong with it.
+    pub(crate) fn get(&self, pattern: Str, flags: Str) -> Result<Regex, String> {
         let key = (flags, pattern);
         if let Some(known) = self.0.lock().get(&key) {
             return Ok(known.clone());
@@ -48,7 +49,7 @@ impl Patterns {
     }
 }
 
-fn compile(pattern: &str, flags: &str) -> Result<Regex, Fault> {
+fn compile(pattern: &str, flags: &str) -> Result<Regex, String> {
     let mut builder = RegexBuilder::new(pattern);
     builder.size_limit(PATTERN_BYTES_MAX).dfa_size_limit(SEARCH_BYTES_MAX);
     for flag in flags.chars() {
@@ -58,18 +59,18 @@ fn compile(pattern: &str, flags: &str) -> Result<Regex, Fault> {
             's' => builder.dot_matches_new_line(true),
             'x' => builder.ignore_whitespace(true),
             other => {
-                let problem = format!("unsupported regex flag '{other}', expected one of i/m/s/x");
-                return Err(Fault::thrown(format!("Invalid regex: {problem}")));
+                return Err(format!("unsupported regex flag '{other}', expected one of i/m/s/x"));
             }
         };
     }
-    builder.build().map_err(|problem| Fault::thrown(format!("Invalid regex: {problem}")))
+    builder.build().map_err(|problem| problem.to_string())
 }
 
 /// The pattern in argument `at`, with the flags in argument `flags`.
 fn pattern(cx: &mut Cx<'_>, args: &Args<'_>, at: usize, flags: Option<usize>) -> Result<Regex, Fault> {
     let flags = flags.map_or_else(|| Str::from(""), |at| args.string(at));
-    run(cx).patterns.get(args.string(at), flags)
+    let pattern = run(cx).patterns.get(args.string(at), flags);
+    pattern.map_err(|problem| Fault::thrown(format!("Invalid regex: {problem}")))
 }
 
 fn regex_match(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Value, Fault> {

@@ -15,9 +15,17 @@ madrigal_vm::builtins! {
 fn toml_parse(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Outcome, Fault> {
     let text = args.string(0);
     sized(cx, "toml_parse", text.len(), move || {
-        let table: Table = text.parse().map_err(|error| Fault::thrown(format!("TOML parse error: {error}")))?;
+        let table: Table = text.parse().map_err(|error| located(&text, &error))?;
         Ok(value_of(Toml::Table(table)))
     })
+}
+
+/// The mistake on one line.
+fn located(text: &str, error: &toml::de::Error) -> Fault {
+    let at = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
+    let line = at.matches('\n').count() + 1;
+    let column = at.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
+    Fault::thrown(format!("TOML parse error: {} at line {line} column {column}", error.message()))
 }
 
 /// The reader bounds the depth, so recursion is fine.
