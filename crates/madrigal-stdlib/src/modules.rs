@@ -33,10 +33,17 @@ macro_rules! namespace {
 
 /// All of them.
 pub const MODULES: &[LibraryModule] = modules! {
+    "async";
+    "collections";
     "concurrent";
+    "context";
     "json";
+    "math";
+    "path";
+    "schema";
     "sync" as "sync";
     "testing";
+    "text";
 };
 
 /// The module that is imported as `path`.
