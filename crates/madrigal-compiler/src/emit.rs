@@ -216,7 +216,6 @@ impl<'a> Emitter<'a> {
             registers: state.count(),
             captures: state.captures.iter().map(|it| it.from).collect(),
             copied_captures: state.copied_captures,
-            generator: state.generator,
         };
         Arc::new(state.builder.finish(head))
     }

@@ -47,8 +47,9 @@ pub(crate) fn noted_wait() -> WaitKind {
     FRAME.with(|frame| frame.wait.get())
 }
 
-/// Says that the poll going on is about to return because of a wait that only this runtime can end.
-pub(crate) fn note_wait(kind: WaitKind) {
+/// Says that the poll going on is about to return because of a wait that only this runtime can end: for futures made
+/// outside of this library whose wakers are in the hands of its tasks and timers.
+pub fn note_wait(kind: WaitKind) {
     FRAME.with(|frame| frame.wait.set(kind));
 }
 

@@ -69,8 +69,9 @@ pub use fan_out::{
     FanMode, FanOptions, FanOut, Items, Lost, Received, Source, for_each_concurrent, map_concurrent,
     map_concurrent_settled,
 };
+pub use frame::note_wait;
 pub use handle::{Ended, Join, TaskHandle};
-pub use handover::{Handover, Next, Wanted};
+pub use handover::{Handover, Next, Producing, Wanted};
 pub use identity::TaskKind;
 pub use mailbox::{Mailbox, MailboxMetrics};
 pub use rate_limiter::{RateAcquire, RateLimiter};

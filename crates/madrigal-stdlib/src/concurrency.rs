@@ -14,6 +14,7 @@ mod maps;
 mod permits;
 mod racing;
 mod shared;
+mod streams;
 mod sync;
 mod tasks;
 pub(crate) mod timed;
@@ -22,6 +23,7 @@ pub use channels::{ChannelObject, Produced, channel_of, selected};
 pub use completed::next_completed;
 pub use held::Held;
 pub use shared::SharedState;
+pub use streams::{Items, StreamTask, next_item, next_of_branch, source_of};
 
 use crate::task::TaskHost;
 use madrigal_vm::{BuiltinTable, Cx, Fault, Outcome, Wait};
@@ -38,6 +40,7 @@ pub fn register(table: &mut BuiltinTable) {
     maps::register(table);
     permits::register(table);
     racing::register(table);
+    streams::register_all(table);
     sync::register(table);
     tasks::register(table);
 }

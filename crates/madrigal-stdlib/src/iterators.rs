@@ -1,9 +1,13 @@
-//! Natives of lazy iterators; the iterators themselves are written in Harn (`lib/iterators.harn`).
+//! Natives of lazy iterators and of the stream namespace, which are written in Harn (`lib/iterators.harn`,
+//! `lib/streams.harn`).
 
 use madrigal_vm::{Args, Cx, Fault, Handle, Pair, Value};
 
 /// Source of the iterators, compiled after the prelude.
 pub const ITERATORS: &str = include_str!("lib/iterators.harn");
+
+/// Source of the stream namespace, compiled after the iterators.
+pub const STREAMS: &str = include_str!("lib/streams.harn");
 
 madrigal_vm::builtins! {
     /// Whether `iter` accepts the value.
@@ -14,8 +18,8 @@ madrigal_vm::builtins! {
     "__runtime_error" (text: string) -> never = runtime_error;
     /// Checks the arguments of a function of the stream namespace with a callback.
     "__check_stream" (name: string, s: any, f: any) -> nil = check_stream;
-    /// Checks those of one with a count.
-    "__check_stream_count" (name: string, s: any, n: any) -> nil = check_stream_count;
+    /// Checks those of one with a number, of which the text says what kind it has to be.
+    "__check_stream_number" (name: string, s: any, n: any, kind: string) -> nil = check_stream_number;
     /// Checks those of one that folds.
     "__check_stream_fold" (name: string, s: any, init: any, f: any) -> nil = check_stream_fold;
     /// Checks those of one with a source only.
@@ -86,14 +90,21 @@ fn check_stream(_: &mut Cx<'_>, args: Args<'_>) -> Result<(), Fault> {
     need_callable(&args, 2)
 }
 
-fn check_stream_count(_: &mut Cx<'_>, args: Args<'_>) -> Result<(), Fault> {
+fn check_stream_number(_: &mut Cx<'_>, args: Args<'_>) -> Result<(), Fault> {
     need(&args, 1)?;
     need(&args, 2)?;
-    if args.int(2).is_some_and(|it| it >= 0) {
+    let (number, wanted) = (args.get(2), args.string(3));
+    let fits = match wanted.as_str() {
+        "positive int" => number.as_int().is_some_and(|it| it > 0),
+        "positive number" => number.as_number().is_some_and(|it| it > 0.0),
+        "duration or int" => number.as_millis().is_some(),
+        _ => number.as_int().is_some_and(|it| it >= 0),
+    };
+    if fits {
         return Ok(());
     }
-    let (name, kind) = (args.string(0), args.get(2).type_name());
-    Err(Fault::type_error(format!("stream.{name}: argument 2 must be a non-negative int, got {kind}")))
+    let (name, kind) = (args.string(0), number.type_name());
+    Err(Fault::type_error(format!("stream.{name}: argument 2 must be a {wanted}, got {kind}")))
 }
 
 fn check_stream_fold(_: &mut Cx<'_>, args: Args<'_>) -> Result<(), Fault> {

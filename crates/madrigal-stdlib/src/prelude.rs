@@ -7,7 +7,7 @@
 
 use crate::lists::wrong_list;
 use madrigal_vm::value::{compare, structural_key};
-use madrigal_vm::{Args, Cx, Dict, Fault, Handle, HandleObject, List, Pair, Str, Value, methods};
+use madrigal_vm::{Args, Cx, Dict, Fault, Handle, HandleObject, List, Value, methods};
 use std::cmp::Ordering;
 use std::collections::HashSet;
 
@@ -37,8 +37,6 @@ madrigal_vm::builtins! {
     "__dict_of" (keys: list, values: list) -> dict = dict_of;
     /// The results of callbacks, lists among them replaced by their items.
     "__splice" (results: list) -> list = splice;
-    /// The items of the results of callbacks, all of which have to be iterable.
-    "__splice_all" (results: list) -> list = splice_all;
 }
 
 /// What `__missing` gives.
@@ -145,33 +143,13 @@ fn dict_of(_: &mut Cx<'_>, mut args: Args<'_>) -> Result<Value, Fault> {
 }
 
 fn splice(_: &mut Cx<'_>, mut args: Args<'_>) -> Result<Value, Fault> {
-    spliced(list(&mut args, 0), |result| match result {
-        Value::List(items) => Ok(items.into_vec()),
-        one => Ok(vec![one]),
-    })
-}
-
-fn splice_all(_: &mut Cx<'_>, mut args: Args<'_>) -> Result<Value, Fault> {
-    spliced(list(&mut args, 0), |result| match result {
-        Value::List(items) => Ok(items.into_vec()),
-        Value::Set(items) => Ok(items.iter().cloned().collect()),
-        Value::Range(range) => {
-            methods::check_items("flat_map", Some(range.len()))?;
-            Ok(range.iter().map(Value::Int).collect())
-        }
-        Value::String(text) => Ok(text.chars().map(|it| Value::String(Str::from(it))).collect()),
-        Value::Dict(dict) => {
-            let pair = |(key, value): (&Str, &Value)| Value::Pair(Pair::new(Value::from(key.clone()), value.clone()));
-            Ok(dict.iter().map(pair).collect())
-        }
-        other => Err(Fault::type_error(format!("iter: value of type {} is not iterable", other.type_name()))),
-    })
-}
-
-fn spliced(results: List, items_of: impl Fn(Value) -> Result<Vec<Value>, Fault>) -> Result<Value, Fault> {
+    let results = list(&mut args, 0);
     let mut all = Vec::with_capacity(results.len());
     for result in results.into_vec() {
-        all.extend(items_of(result)?);
+        match result {
+            Value::List(items) => all.extend(items.into_vec()),
+            one => all.push(one),
+        }
         methods::check_items("flat_map", Some(all.len()))?;
     }
     Ok(Value::list(all))
@@ -199,8 +177,6 @@ mod tests {
         check("__group_by_keys", [items(), keys()], "{1: [a], 2: [b, c]}");
         check("__dedup_by_keys", [items(), keys()], "[b, a]");
         check("__splice", [Value::list(vec![keys(), 5i64.into()])], "[2, 1, 2, 5]");
-        check("__splice_all", [Value::list(vec!["ab".into()])], "[a, b]");
-        check("__splice_all", [keys()], "Type error: iter: value of type int is not iterable");
     }
 
     #[test]

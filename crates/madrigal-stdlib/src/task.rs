@@ -1,7 +1,7 @@
 //! What a script task is to the library: its state that builtins see, its failure type, its handle.
 //! Not here: how tasks run (the driver in the `madrigal` crate).
 
-use crate::concurrency::{Held, SharedState};
+use crate::concurrency::{Held, Items, SharedState};
 use crate::host::Run;
 use madrigal_runtime::inbox::InboxHub;
 use madrigal_runtime::sync::{Lock, SyncRegistry};
@@ -48,13 +48,15 @@ pub struct TaskHost {
     pub session: Option<Arc<str>>,
     /// Permits and locks it acquired; given back at its end.
     pub held: Held,
+    /// What it hands over, when it runs the body of a stream.
+    pub stream: Option<Items>,
 }
 
 impl TaskHost {
     /// The state of a fresh task.
     pub fn new(run: Arc<Run>, context: TaskContext, values: Option<Dict>) -> TaskHost {
         let nodes = CancelStack::new(context.node());
-        TaskHost { run, context, nodes, values, session: None, held: Held::default() }
+        TaskHost { run, context, nodes, values, session: None, held: Held::default(), stream: None }
     }
 }
 

@@ -180,6 +180,13 @@ impl BuiltinTable {
         self.scripts.get(name)
     }
 
+    /// The functions of the prelude in a namespace, by the name within it.
+    pub fn namespace(&self, namespace: &str) -> Dict {
+        let member = |name: &str| name.strip_prefix(namespace)?.strip_prefix('.').map(Str::from);
+        let members = self.scripts.iter().filter_map(|(name, it)| Some((member(name)?, Value::Closure(it.clone()))));
+        members.collect()
+    }
+
     /// Names of all builtin functions that programs may call, in no order.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         let all = self.functions.keys().copied().chain(self.scripts.keys().map(String::as_str));

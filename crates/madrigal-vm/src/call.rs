@@ -4,7 +4,7 @@ use crate::builtin::{Args, Builtin, Cx, Method, Outcome};
 use crate::bytecode::Proto;
 use crate::effect::Effect;
 use crate::fault::Fault;
-use crate::generator::{GeneratorKind, GeneratorObject, Goal};
+use crate::generator::{GeneratorObject, Goal};
 use crate::interpreter::Called;
 use crate::stack::Frame;
 use crate::unwind::{Flow, HandlerKind};
@@ -15,7 +15,7 @@ use std::ptr::NonNull;
 use std::sync::OnceLock;
 
 impl Vm {
-    /// Enters a function whose arguments stand from `base` on. Calling a generator function makes a generator instead.
+    /// Enters a function whose arguments stand from `base` on.
     pub(crate) fn push_frame(
         &mut self,
         closure: NonNull<ClosureObject>,
@@ -27,9 +27,6 @@ impl Vm {
         }
         let frame = Frame { closure, base: base as u32, pc: 0, passed: passed as u32 };
         let proto = frame.proto();
-        if let Some(kind) = proto.generator {
-            return Ok(self.make_generator(kind, frame));
-        }
         self.stack.reserve(base + (proto.registers as usize).max(passed));
         let params = proto.params as usize;
         if passed != params || proto.rest {
@@ -65,40 +62,6 @@ impl Vm {
         for &(capture, register) in &frame.proto().copied_captures {
             w.set(register, frame.closure().captures()[capture as usize].clone());
         }
-    }
-
-    /// The generator that a call gives, in the place of its result.
-    #[cold]
-    fn make_generator(&mut self, kind: GeneratorKind, frame: Frame) -> Called {
-        let base = frame.base as usize;
-        let count = frame.passed as usize;
-        let arguments = self.stack.range(base, base + count).iter_mut().map(Value::take).collect();
-        // The function itself: the value below the arguments, or that of its slot.
-        let is_callee =
-            |it: &Value| matches!(it, Value::Closure(it) if std::ptr::eq(it.object(), frame.closure.as_ptr()));
-        let below = self.stack.at(base - 1).take();
-        let function = if is_callee(&below) {
-            below
-        } else {
-            let slots = self.shared.program.functions.iter().filter_map(|it| it.value.get());
-            slots
-                .into_iter()
-                .find(|it| is_callee(it))
-                .cloned()
-                .expect("a called function stands below its arguments or in a slot")
-        };
-        let generator = GeneratorObject::handle(kind, function, frame.closure, arguments);
-        *self.stack.at(base - 1) = Value::Handle(generator);
-        Called::Done
-    }
-
-    /// The first frame of a generator was made outside of its stack: it gets its registers now.
-    pub(crate) fn prepare_first_frame(&mut self) {
-        let frame = *self.frames.last().expect("a generator has a frame");
-        let (base, proto, passed) = (frame.base as usize, frame.proto(), frame.passed as usize);
-        self.stack.reserve(base + (proto.registers as usize).max(passed));
-        self.fit_arguments(base, passed, proto.params as usize, proto.rest);
-        self.copy_captures(&frame);
     }
 
     /// Missing arguments are nil, surplus ones go to the rest parameter or away.
@@ -189,8 +152,7 @@ impl Vm {
             && name.as_str() == "next"
         {
             let source = source.clone();
-            self.pull(&source, Goal::Next { slot })?;
-            return Ok(Called::Entered);
+            return self.pull(&source, Goal::Next { slot });
         }
         if let Value::Handle(source) = receiver
             && source.is_iterable()
@@ -260,8 +222,7 @@ impl Vm {
     ) -> Result<Called, Fault> {
         let slot = base + at as usize;
         let in_stream_loop = self.streams.last().is_some_and(|it| it.frame as usize == self.frames.len());
-        let replaces =
-            !in_stream_loop && matches!(self.stack.at(slot), Value::Closure(it) if it.proto().generator.is_none());
+        let replaces = !in_stream_loop && matches!(self.stack.at(slot), Value::Closure(_));
         if !replaces {
             // Gives a value at once: the `Return` that follows hands it on.
             return self.call_at(host, slot, count);

@@ -78,6 +78,13 @@ pub enum Effect {
         /// The stream.
         source: Value,
     },
+    /// Make sure that the bodies of these streams are running, then wait.
+    Pull {
+        /// The streams.
+        sources: Vec<Value>,
+        /// For what.
+        wait: Wait,
+    },
     /// Hand an item to whoever pulls this stream, and wait for the next pull; resume with nil.
     Emit {
         /// The item.
@@ -97,12 +104,20 @@ pub struct Wait {
     pub what: &'static str,
     /// What it waits on, for people.
     pub on: Option<Value>,
+    /// Whether nothing but tasks of the same run can end it, although it is no wait that the runtime knows.
+    pub inside: bool,
 }
 
 impl Wait {
     /// Waits for `future`.
     pub fn new(what: &'static str, future: impl Future<Output = Result<Value, Fault>> + Send + 'static) -> Wait {
-        Wait { future: Box::pin(future), what, on: None }
+        Wait { future: Box::pin(future), what, on: None, inside: false }
+    }
+
+    /// Only tasks of the same run can end it.
+    pub fn inside(mut self) -> Wait {
+        self.inside = true;
+        self
     }
 
     /// Names the thing waited on.

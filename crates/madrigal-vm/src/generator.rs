@@ -1,19 +1,23 @@
 //! Generators, streams and iterators: functions whose body runs on demand. That of a generator or an iterator runs in
 //! the task that pulls it: a pull puts the generator's stack in the place of the puller's until the body yields or
 //! ends; no interpreter nests. The body of a stream is a task of its own, which the outside world runs.
-//! Invariant: a generator that is `Running` has its object on [`Vm::pulls`], innermost last.
+//! Invariant: a generator that is `Running` has its object on [`Vm::pulls`] of one task, innermost last.
 
+use crate::effect::{Effect, Wait};
 use crate::fault::Fault;
+use crate::interpreter::Called;
 use crate::stack::{Frame, Stack};
 use crate::unwind::{Completion, Flow, Handler, HandlerKind};
-use crate::value::{ClosureObject, Dict, Handle, HandleObject, Value};
+use crate::value::{Dict, Handle, HandleObject, Value};
 use crate::vm::{OpenStream, Seed, Vm, Waiting};
 use std::any::Any;
-use std::ptr::NonNull;
+use std::future::poll_fn;
 use std::sync::{Arc, Mutex};
+use std::task::{Poll, Waker};
 
 /// What a function with `yield` or `emit` gives when called.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
 pub enum GeneratorKind {
     /// A `fn` with `yield`.
     Generator,
@@ -37,7 +41,7 @@ pub(crate) struct Context {
 /// A pull under way: the puller's stack, and what it pulls.
 pub(crate) struct Pull {
     context: Context,
-    source: Handle,
+    source: Pulled,
     goal: Goal,
 }
 
@@ -46,6 +50,47 @@ impl Pull {
     pub fn handlers(&self) -> &[Handler] {
         &self.context.handlers
     }
+}
+
+/// A generator that is running. Dropping it ends the generator, as a task that goes away in the middle of a pull does.
+struct Pulled(Option<Handle>);
+
+impl Pulled {
+    fn object(&self) -> Option<&GeneratorObject> {
+        self.0.as_ref().and_then(Handle::downcast)
+    }
+
+    /// It goes on from `context` when it is pulled again.
+    fn pause(mut self, context: Context) {
+        if let Some(object) = self.object() {
+            object.stop(State::Ready(Box::new(context)));
+        }
+        self.0 = None;
+    }
+}
+
+impl Drop for Pulled {
+    fn drop(&mut self) {
+        if let Some(object) = self.object() {
+            object.end();
+        }
+    }
+}
+
+/// The wait for another task to be done with a generator.
+fn turn(source: Handle) -> Wait {
+    let future = poll_fn(move |cx| {
+        let Some(object) = source.downcast::<GeneratorObject>() else { return Poll::Ready(Ok(Value::Nil)) };
+        match &mut *object.state() {
+            State::Running(waiting) => {
+                waiting.retain(|it| !it.will_wake(cx.waker()));
+                waiting.push(cx.waker().clone());
+                Poll::Pending
+            }
+            _ => Poll::Ready(Ok(Value::Nil)),
+        }
+    });
+    Wait::new("its turn at a generator", future).inside()
 }
 
 /// Where a pulled item goes, in the puller's stack.
@@ -61,58 +106,33 @@ pub(crate) enum Goal {
 pub struct GeneratorObject {
     kind: GeneratorKind,
     state: Mutex<State>,
+    /// What the body of a stream starts from.
+    seed: Option<Seed>,
 }
 
 enum State {
     /// Not started, or at a yield.
     Ready(Box<Context>),
-    Running,
+    /// In a task; others that pull it wait for their turn.
+    Running(Vec<Waker>),
     /// A stream whose body is a task; what the outside world keeps of it.
     Task(Arc<dyn Any + Send + Sync>),
     Done,
 }
 
 /// The body of a stream that was not pulled yet.
-pub struct StreamBody(Box<Context>);
+pub struct StreamBody(Box<Context>, Option<Seed>);
 
 impl StreamBody {
-    /// The task that runs it.
+    /// The task that runs it; `seed` is that of whoever pulls first.
     pub fn task(self, seed: &Seed) -> Vm {
-        let mut vm = Vm::empty(seed.clone());
+        let mut vm = Vm::empty(self.1.unwrap_or_else(|| seed.clone()));
         drop(vm.switch(*self.0));
-        vm.prepare_first_frame();
         vm
     }
 }
 
 impl GeneratorObject {
-    /// A generator about to run `closure` with these arguments.
-    pub fn handle(
-        kind: GeneratorKind,
-        closure: Value,
-        object: NonNull<ClosureObject>,
-        arguments: Vec<Value>,
-    ) -> Handle {
-        let passed = arguments.len();
-        let mut stack = Stack::default();
-        stack.reserve(1 + passed);
-        *stack.at(0) = closure;
-        for (position, argument) in arguments.into_iter().enumerate() {
-            *stack.at(1 + position) = argument;
-        }
-        let frame = Frame { closure: object, base: 1, pc: 0, passed: passed as u32 };
-        let context = Context {
-            stack,
-            frames: vec![frame],
-            handlers: Vec::new(),
-            pending: Vec::new(),
-            waiting: Waiting::Nothing,
-            shield: 0,
-            streams: Vec::new(),
-        };
-        Handle::new(GeneratorObject { kind, state: Mutex::new(State::Ready(Box::new(context))) })
-    }
-
     fn state(&self) -> std::sync::MutexGuard<'_, State> {
         // Nothing panics while it is held; a poisoned lock would still be consistent.
         self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
@@ -129,8 +149,8 @@ impl GeneratorObject {
         if self.kind != GeneratorKind::Stream || !matches!(*state, State::Ready(_)) {
             return;
         }
-        if let State::Ready(context) = std::mem::replace(&mut *state, State::Running) {
-            *state = State::Task(Arc::new(start(StreamBody(context))));
+        if let State::Ready(context) = std::mem::replace(&mut *state, State::Done) {
+            *state = State::Task(Arc::new(start(StreamBody(context, self.seed.clone()))));
         }
     }
 
@@ -138,7 +158,7 @@ impl GeneratorObject {
     pub fn task<T: Any + Send + Sync>(&self) -> Option<Arc<T>> {
         match &*self.state() {
             State::Task(task) => task.clone().downcast().ok(),
-            State::Ready(_) | State::Running | State::Done => None,
+            State::Ready(_) | State::Running(_) | State::Done => None,
         }
     }
 
@@ -147,14 +167,21 @@ impl GeneratorObject {
         let ended = std::mem::replace(&mut *self.state(), State::Done);
         match ended {
             State::Task(task) => task.downcast().ok(),
-            State::Ready(_) | State::Running | State::Done => None,
+            State::Ready(_) | State::Running(_) | State::Done => None,
         }
     }
 
     /// Ends it, wherever it stands.
     pub fn end(&self) {
-        let ended = std::mem::replace(&mut *self.state(), State::Done);
-        drop(ended);
+        self.stop(State::Done);
+    }
+
+    /// Stops running it, and lets others that pull it go on.
+    fn stop(&self, next: State) {
+        let stopped = std::mem::replace(&mut *self.state(), next);
+        if let State::Running(waiting) = stopped {
+            waiting.into_iter().for_each(Waker::wake);
+        }
     }
 }
 
@@ -197,38 +224,91 @@ pub(crate) fn next_dict(item: Option<Value>) -> Value {
     Value::Dict(entries.into_iter().map(|(k, v)| (k.into(), v)).collect::<Dict>())
 }
 
+/// The kinds by their numbers in code.
+const KINDS: [GeneratorKind; 3] = [GeneratorKind::Generator, GeneratorKind::Stream, GeneratorKind::Iter];
+
 /// Most generators that may pull one another.
 const PULLS_MAX: usize = 1000;
 
 impl Vm {
-    /// Starts a pull. The running frame must have been saved; afterwards the frame on top may be another.
-    pub(crate) fn pull(&mut self, source: &Handle, goal: Goal) -> Result<(), Fault> {
+    /// Takes the running frame, whose parameters are in order, for a generator that goes on where it stands. The frame
+    /// itself stays, to be ended with the generator as its result.
+    pub(crate) fn generate(&mut self, kind: u8) -> Value {
+        let frame = *self.frames.last().expect("code runs in a frame");
+        let (base, registers) = (frame.base as usize, frame.proto().registers as usize);
+        let mut stack = Stack::default();
+        stack.reserve(1 + registers);
+        *stack.at(0) = self.running_function(&frame);
+        for (from, to) in self.stack.range(base, base + registers).iter_mut().zip(stack.range(1, 1 + registers)) {
+            *to = from.take();
+        }
+        let context = Context {
+            stack,
+            frames: vec![Frame { base: 1, ..frame }],
+            handlers: Vec::new(),
+            pending: Vec::new(),
+            waiting: Waiting::Nothing,
+            shield: 0,
+            streams: Vec::new(),
+        };
+        let kind = KINDS[usize::from(kind.min(2))];
+        let seed = (kind == GeneratorKind::Stream).then(|| self.seed());
+        let state = Mutex::new(State::Ready(Box::new(context)));
+        Value::Handle(Handle::new(GeneratorObject { kind, state, seed }))
+    }
+
+    /// The function that runs in `frame`: the value below its registers, or that of its slot.
+    fn running_function(&mut self, frame: &Frame) -> Value {
+        let is_it = |it: &Value| matches!(it, Value::Closure(it) if std::ptr::eq(it.object(), frame.closure.as_ptr()));
+        let below = self.stack.at(frame.base as usize - 1);
+        if is_it(below) {
+            return below.clone();
+        }
+        let slots = self.shared.program.functions.iter().filter_map(|it| it.value.get());
+        let found = slots.into_iter().find(|it| is_it(it));
+        found.cloned().expect("a running function stands below its registers or in a slot")
+    }
+
+    /// Starts a pull, or waits for another task to be done with one. The running frame must have been saved;
+    /// afterwards the frame on top may be another.
+    pub(crate) fn pull(&mut self, source: &Handle, goal: Goal) -> Result<Called, Fault> {
         let object = source.downcast::<GeneratorObject>().expect("only generators are pulled");
         if self.pulls.len() >= PULLS_MAX {
             return Err(Fault::plain("Stack overflow: too many nested calls"));
         }
-        let state = {
+        let ready = {
             let mut state = object.state();
-            match *state {
-                State::Done => State::Done,
-                _ => std::mem::replace(&mut *state, State::Running),
-            }
-        };
-        match state {
-            State::Done => self.deliver(goal, None),
-            State::Running | State::Task(_) => {
-                return Err(Fault::runtime(format!("{} is already running", object.type_name())));
-            }
-            State::Ready(context) => {
-                let puller = self.switch(*context);
-                self.pulls.push(Pull { context: puller, source: source.clone(), goal });
-                let first = self.frames.last().is_some_and(|it| it.pc == 0) && self.frames.len() == 1;
-                if first {
-                    self.prepare_first_frame();
+            match std::mem::replace(&mut *state, State::Done) {
+                State::Ready(context) => {
+                    *state = State::Running(Vec::new());
+                    Some(context)
+                }
+                State::Done => None,
+                running => {
+                    *state = running;
+                    drop(state);
+                    return self.wait_for_turn(source, object);
                 }
             }
+        };
+        match ready {
+            None => self.deliver(goal, None),
+            Some(context) => {
+                let puller = self.switch(*context);
+                self.pulls.push(Pull { context: puller, source: Pulled(Some(source.clone())), goal });
+            }
         }
-        Ok(())
+        Ok(Called::Entered)
+    }
+
+    fn wait_for_turn(&mut self, source: &Handle, object: &GeneratorObject) -> Result<Called, Fault> {
+        let is_it = |it: &Pull| it.source.object().is_some_and(|it| std::ptr::eq(it, object));
+        if self.pulls.iter().any(is_it) {
+            return Err(Fault::runtime(format!("{} is already running", object.type_name())));
+        }
+        // The instruction that pulls runs again.
+        self.frames.last_mut().expect("code runs in a frame").pc -= 1;
+        Ok(Called::Waits(Effect::Wait(turn(source.clone()))))
     }
 
     /// Makes `context` the running one; gives what was.
@@ -259,15 +339,11 @@ impl Vm {
         if open {
             return Err(Fault::runtime("cannot yield inside of scope, deadline or mutex"));
         }
-        let Some(pull) = self.pulls.pop() else { return Ok(()) };
-        let paused = self.switch(pull.context);
-        if let Some(object) = pull.source.downcast::<GeneratorObject>() {
-            let mut state = object.state();
-            if matches!(*state, State::Running) {
-                *state = State::Ready(Box::new(paused));
-            }
+        if let Some(pull) = self.pulls.pop() {
+            let paused = self.switch(pull.context);
+            pull.source.pause(paused);
+            self.deliver(pull.goal, Some(item));
         }
-        self.deliver(pull.goal, Some(item));
         Ok(())
     }
 
@@ -289,9 +365,7 @@ impl Vm {
     fn leave_generator(&mut self) -> Option<Goal> {
         let pull = self.pulls.pop()?;
         drop(self.switch(pull.context));
-        if let Some(object) = pull.source.downcast::<GeneratorObject>() {
-            object.end();
-        }
+        drop(pull.source);
         Some(pull.goal)
     }
 

@@ -347,10 +347,7 @@ impl Vm {
                     (_, Value::Handle(source)) if GeneratorObject::is_pulled(source) => {
                         save!();
                         let goal = Goal::Item { slot: slot!(iter + 2), to };
-                        if let Err(fault) = self.pull(source, goal) {
-                            raise!(fault);
-                        }
-                        reload!();
+                        called!(self.pull(source, goal));
                     }
                     (_, Value::Handle(_)) => suspend!(
                         Waiting::Next { slot: slot!(iter + 2), to },
@@ -643,6 +640,16 @@ impl Vm {
                     }
                     let value = w.take(src);
                     follow!(self.complete(Completion::Return(value)));
+                }
+                I::Generate { kind } => {
+                    save!();
+                    let generator = self.generate(kind);
+                    if let Some(value) = self.pop_frame(generator)
+                        && !self.end_generator()
+                    {
+                        return Step::Done(value);
+                    }
+                    reload!();
                 }
                 I::Yield { src } => {
                     save!();

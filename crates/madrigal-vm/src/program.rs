@@ -17,6 +17,13 @@ pub struct Program {
     pub builtins: Arc<BuiltinTable>,
 }
 
+impl Program {
+    /// Whether reports leave out the code of a module, as that of the library.
+    pub fn is_internal(&self, module: u32) -> bool {
+        self.modules.get(module as usize).is_none_or(|it| it.internal)
+    }
+}
+
 /// The source of a module.
 #[derive(Debug)]
 pub struct SourceText {
@@ -53,7 +60,7 @@ pub struct ModuleUnit {
     pub state_len: usize,
     /// The code that runs when the module is loaded (for the entry file: the program).
     pub body: Closure,
-    /// Hidden from stack notes (the prelude).
+    /// Hidden from stack notes (the library).
     pub internal: bool,
 }
 

@@ -4,6 +4,7 @@
 use crate::bytecode::Instruction;
 use crate::effect::{Effect, Leaving, Region, Step};
 use crate::fault::{Fault, Frame as Trail};
+use crate::program::Program;
 use crate::stack::Frame;
 use crate::value::{Handle, Value};
 use crate::vm::{OpenStream, Vm, Waiting};
@@ -56,7 +57,7 @@ impl Vm {
         if fault.frames().is_empty()
             && let Some(frame) = self.frames.last()
         {
-            note(&mut fault, frame);
+            note(&mut fault, frame, &self.shared.program);
         }
         self.complete(Completion::Throw(fault))
     }
@@ -226,7 +227,7 @@ impl Vm {
         while self.frames.len() > keep {
             self.pop_frame(Value::Nil);
             if let Some(caller) = self.frames.last() {
-                note(fault, caller);
+                note(fault, caller, &self.shared.program);
             }
         }
     }
@@ -258,10 +259,10 @@ fn combine(old: Option<Completion>, new: Completion, replaces: bool) -> Completi
     }
 }
 
-/// Adds the place where `frame` stands to the trail; the prelude leaves none.
-fn note(fault: &mut Fault, frame: &Frame) {
+/// Adds the place where `frame` stands to the trail; the library leaves none.
+fn note(fault: &mut Fault, frame: &Frame, program: &Program) {
     let proto = frame.proto();
-    if proto.module == u32::MAX {
+    if program.is_internal(proto.module) {
         return;
     }
     let at = (frame.pc as usize).saturating_sub(1);

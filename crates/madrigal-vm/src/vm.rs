@@ -192,7 +192,8 @@ impl Vm {
         self.frames.iter().rev().find_map(|frame| {
             let proto = frame.proto();
             let at = (frame.pc as usize).saturating_sub(1);
-            (proto.module != u32::MAX).then(|| (proto.module, proto.spans.get(at).copied().unwrap_or_default()))
+            (!self.shared.program.is_internal(proto.module))
+                .then(|| (proto.module, proto.spans.get(at).copied().unwrap_or_default()))
         })
     }
 
@@ -264,10 +265,6 @@ impl Vm {
     /// Runs until the program ends, waits or has used up `budget` instructions (roughly).
     pub fn step(&mut self, host: &mut (dyn Any + Send), budget: u32) -> Step {
         self.fuel = i64::from(budget);
-        if self.frames.is_empty() && self.incoming.is_none() {
-            // The entry was a generator function: the task's value is the generator.
-            return Step::Done(self.stack.at(0).take());
-        }
         if let Some(fault) = self.incoming.take() {
             if let Flow::Stop(step) = self.throw(fault) {
                 return step;

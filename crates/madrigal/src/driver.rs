@@ -8,9 +8,9 @@ use crate::stream::{self, Closing, StreamObject};
 use madrigal_runtime::sync::LockGuard;
 use madrigal_runtime::{
     CancelKind, CancelReason, Deadline, Describe, FanMode, Outcome, Policy, Scope, TaskContext, TaskKind, TaskSpec,
-    TryReceiveError, Waiting,
+    TryReceiveError, WaitKind, Waiting, note_wait,
 };
-use madrigal_stdlib::concurrency::{ChannelObject, channel_of, selected};
+use madrigal_stdlib::concurrency::{ChannelObject, Items, channel_of, selected};
 use madrigal_stdlib::task::{ScopeObject, TaskObject, deadlock};
 use madrigal_stdlib::{Run, TaskFault, TaskHost};
 use madrigal_vm::{
@@ -25,8 +25,6 @@ use std::time::Duration;
 
 /// What a wait that is over at once costs of a task's budget.
 const EFFECT_FUEL: u32 = 20;
-
-type Waited = Pin<Box<dyn Future<Output = Result<Value, Fault>> + Send>>;
 
 /// A running script task.
 pub(crate) struct ScriptTask {
@@ -50,14 +48,14 @@ enum Role {
     /// Nobody waits for it: its failure is reported.
     Background,
     /// The body of a stream.
-    Stream(stream::Items),
+    Stream(Items),
 }
 
 /// What a task is at.
 enum Doing {
     Running,
     /// Waiting; a cancellation ends the wait.
-    Waiting(Waited, &'static str, Option<Value>),
+    Waiting(Wait),
     /// Running a `parallel` statement; a cancellation reaches its children and is seen when they have ended.
     Fan(Box<Fan>),
     /// Starting the children of `parallel .. as stream`, as far as there is room.
@@ -103,14 +101,10 @@ impl ScriptTask {
     }
 
     /// The body of a stream, which hands over `items`.
-    pub fn of_stream(
-        vm: Vm,
-        run: Arc<Run>,
-        context: TaskContext,
-        values: Option<Dict>,
-        items: stream::Items,
-    ) -> ScriptTask {
-        ScriptTask { role: Role::Stream(items), ..ScriptTask::new(vm, run, context, values) }
+    pub fn of_stream(vm: Vm, run: Arc<Run>, context: TaskContext, values: Option<Dict>, items: Items) -> ScriptTask {
+        let mut task = ScriptTask { role: Role::Stream(items.clone()), ..ScriptTask::new(vm, run, context, values) };
+        task.host.stream = Some(items);
+        task
     }
 
     /// The fault of a cancellation that is to be delivered now.
@@ -205,6 +199,11 @@ impl ScriptTask {
                 Some(closing) => self.doing = Doing::Closing(closing),
                 None => self.vm.resume(Resume::Closed(Vec::new())),
             },
+            Effect::Pull { sources, wait } => {
+                let seed = self.vm.seed();
+                sources.iter().for_each(|it| stream::start(&self.host, &seed, it));
+                self.wait(wait);
+            }
             Effect::Emit { item } => match &self.role {
                 Role::Stream(items) => {
                     let wanted = items.give(item);
@@ -233,7 +232,7 @@ impl ScriptTask {
     }
 
     fn wait(&mut self, wait: Wait) {
-        self.doing = Doing::Waiting(wait.future, wait.what, wait.on);
+        self.doing = Doing::Waiting(wait);
     }
 
     /// Starts a task; its handle.
@@ -492,7 +491,7 @@ impl ScriptTask {
             return;
         }
         stream::start(&self.host, &self.vm.seed(), &source);
-        match stream::next(&self.host.run, &source) {
+        match stream::next(&self.host.run, &source, self.host.stream.as_ref()) {
             Some(wait) => self.wait(wait),
             None => self.vm.resume(Resume::Value(Value::Unset)),
         }
@@ -505,11 +504,14 @@ impl ScriptTask {
             self.vm.interrupt(fault);
             return Poll::Ready(());
         }
-        let Doing::Waiting(future, what, on) = &mut self.doing else { return Poll::Ready(()) };
+        let Doing::Waiting(Wait { future, what, on, inside }) = &mut self.doing else { return Poll::Ready(()) };
         match future.as_mut().poll(cx) {
             Poll::Pending => {
                 let on = on.clone().map(|it| Arc::new(Described(it)) as Arc<dyn Describe>);
                 let what = *what;
+                if *inside {
+                    note_wait(WaitKind::Receive);
+                }
                 self.publish(what, on);
                 Poll::Pending
             }

@@ -8,7 +8,7 @@ use madrigal_runtime::{
     CancelKind, CancelNode, CancelReason, Clock, ExecutorKind, Outcome, Runtime, RuntimeHandle, TaskKind, TaskSpec,
 };
 use madrigal_stdlib::host::{Input, Output, Run, RunOptions};
-use madrigal_stdlib::iterators::ITERATORS;
+use madrigal_stdlib::iterators::{ITERATORS, STREAMS};
 use madrigal_stdlib::{PRELUDE, TaskFault, TaskState};
 use madrigal_vm::builtin::Method;
 use madrigal_vm::{BuiltinTable, Closure, Program, Value, Vm};
@@ -343,9 +343,13 @@ fn conclude(
 
 /// Compiles the part of the library that is written in Harn.
 fn install_prelude(table: &mut BuiltinTable) {
-    for (name, text) in
-        [("prelude.harn", PRELUDE), ("iterators.harn", ITERATORS), ("agents.harn", madrigal_agents::PRELUDE)]
-    {
+    let parts = [
+        ("prelude.harn", PRELUDE),
+        ("iterators.harn", ITERATORS),
+        ("streams.harn", STREAMS),
+        ("agents.harn", madrigal_agents::PRELUDE),
+    ];
+    for (name, text) in parts {
         program::compile_functions(name, text, table, |table, name, function| install(table, text, name, function))
             .unwrap_or_else(|rejected| panic!("{name} compiles: {}", report::rejected(&rejected)));
     }

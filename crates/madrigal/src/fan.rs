@@ -84,7 +84,7 @@ impl Items {
         Poll::Ready(match self {
             Items::Stream(source, pulling) => {
                 if pulling.is_none() {
-                    *pulling = stream::next(run, source).map(|wait| wait.future);
+                    *pulling = stream::next(run, source, None).map(|wait| wait.future);
                 }
                 let Some(waiting) = pulling else { return Poll::Ready(None) };
                 let item = ready!(waiting.as_mut().poll(cx));

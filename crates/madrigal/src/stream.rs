@@ -1,11 +1,10 @@
 //! Streams: bodies of `gen fn` as tasks that run on demand, and `parallel .. as stream`. How they are pulled, and how
 //! they are closed when a loop over them is left. Not here: what the body does (`driver.rs`), the children (`fan.rs`).
-//! Invariant: a stream that nobody can pull any more is cancelled; what it failed with is then reported.
 
 use crate::driver::ScriptTask;
 use crate::fan::Fan;
-use madrigal_runtime::{CancelKind, CancelReason, Handover, Lost, TaskHandle, TaskKind, TaskSpec};
-use madrigal_stdlib::concurrency::next_completed;
+use madrigal_runtime::{CancelKind, TaskKind, TaskSpec};
+use madrigal_stdlib::concurrency::{Items, StreamTask, next_completed, next_item, next_of_branch, source_of};
 use madrigal_stdlib::{Run, TaskFault, TaskHost};
 use madrigal_vm::{Fault, GeneratorObject, Handle, HandleObject, Seed, StreamBody, Value, Wait};
 use parking_lot::Mutex;
@@ -14,71 +13,40 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Poll;
 
-/// The two ends of a stream's handover.
-pub(crate) type Items = Handover<Value, TaskFault>;
-
 /// What is left to do until a stream is closed; ends with what its cleanups failed with.
 pub(crate) type Closing = Pin<Box<dyn Future<Output = Vec<Fault>> + Send>>;
 
-/// A stream whose body runs as a task, as its consumers see it.
-struct StreamTask {
-    items: Items,
-    task: TaskHandle<Value, TaskFault>,
-    lost: Lost<TaskFault>,
-}
-
-impl StreamTask {
-    /// Starts the body, beneath what the first puller has open.
-    fn start(host: &TaskHost, seed: &Seed, body: StreamBody) -> StreamTask {
-        let items = Items::new();
-        let spec = TaskSpec::new(TaskKind::STREAM).with_grace(host.run.tasks.grace).under(host.nodes.innermost());
-        let (vm, run, values) = (body.task(seed), host.run.clone(), host.values.clone());
-        let own = items.clone();
-        let task = host.context.spawn_background(spec, |context| ScriptTask::of_stream(vm, run, context, values, own));
-        StreamTask { items, task, lost: host.run.tasks.lost.clone() }
-    }
-
-    fn cancel(&self) {
-        self.task.cancel(CancelReason::new(CancelKind::Cancel, "nobody reads the stream any more"));
-    }
-}
-
-impl Drop for StreamTask {
-    fn drop(&mut self) {
-        self.cancel();
-        if let Some(failure) = self.items.abandon() {
-            (self.lost)(failure);
-        }
-    }
-}
-
-/// Starts the body of a stream that was not pulled before.
+/// Starts the body of a stream that was not pulled before, beneath what the first puller has open.
 pub(crate) fn start(host: &TaskHost, seed: &Seed, source: &Value) {
+    let source = source_of(source).unwrap_or(source);
     if let Value::Handle(handle) = source
         && let Some(object) = handle.downcast::<GeneratorObject>()
     {
-        object.start_task(|body| StreamTask::start(host, seed, body));
+        object.start_task(|body| start_body(host, seed, body));
     }
+}
+
+fn start_body(host: &TaskHost, seed: &Seed, body: StreamBody) -> StreamTask {
+    let items = Items::new();
+    let spec = TaskSpec::new(TaskKind::STREAM).with_grace(host.run.tasks.grace).under(host.nodes.innermost());
+    let (vm, run, values) = (body.task(seed), host.run.clone(), host.values.clone());
+    let own = items.clone();
+    let make = |context| items.producing(ScriptTask::of_stream(vm, run, context, values, own));
+    let task = host.context.spawn_background(spec, make);
+    StreamTask { items, task, lost: host.run.tasks.lost.clone() }
 }
 
 /// The wait for the next item of a stream that was started, `Unset` at its end; none when `source` is no stream.
-pub(crate) fn next(run: &Arc<Run>, source: &Value) -> Option<Wait> {
+/// `reader` is what the task that pulls hands over itself.
+pub(crate) fn next(run: &Arc<Run>, source: &Value, reader: Option<&Items>) -> Option<Wait> {
     let Value::Handle(handle) = source else { return None };
-    if let Some(object) = handle.downcast::<GeneratorObject>() {
-        return Some(Wait::new("the next item of a stream", next_of_body(handle.clone(), object.task())));
+    if handle.downcast::<GeneratorObject>().is_some() {
+        return Some(Wait::new("the next item of a stream", next_item(handle.clone(), reader.cloned())));
     }
-    StreamObject::next(handle).or_else(|| next_completed(source)).or_else(|| madrigal_stdlib::tcp::next(run, source))
-}
-
-async fn next_of_body(handle: Handle, task: Option<Arc<StreamTask>>) -> Result<Value, Fault> {
-    let Some(task) = task else { return Ok(Value::Unset) };
-    let item = task.items.next().await;
-    if !matches!(item, Some(Ok(_)))
-        && let Some(object) = handle.downcast::<GeneratorObject>()
-    {
-        object.end();
-    }
-    item.map_or(Ok(Value::Unset), |it| it.map_err(|failure| failure.0))
+    StreamObject::next(handle)
+        .or_else(|| next_completed(source))
+        .or_else(|| next_of_branch(source, reader.cloned()))
+        .or_else(|| madrigal_stdlib::tcp::next(run, source))
 }
 
 /// Ends a stream at once; the future waits for what is left of it. None when nothing is left.

@@ -3,7 +3,7 @@
 use crate::hir::Span;
 use madrigal_vm::builtin::{Builtin, MethodSet};
 use madrigal_vm::bytecode::{Capture, Instruction, Proto, TypeCheck};
-use madrigal_vm::{GeneratorKind, Shape, Str, Value};
+use madrigal_vm::{Shape, Str, Value};
 use std::collections::HashMap;
 use triomphe::Arc;
 
@@ -190,11 +190,7 @@ impl Builder {
             spans: self.spans.into(),
             constants: self.constants.into(),
             names: self.names.into(),
-            plain_params: if head.generator.is_none() && !head.rest && head.copied_captures.is_empty() {
-                u32::from(head.params)
-            } else {
-                u32::MAX
-            },
+            plain_params: if !head.rest && head.copied_captures.is_empty() { u32::from(head.params) } else { u32::MAX },
             protos: self.protos.into(),
             builtins: self.builtins.into(),
             methods: self.methods.into(),
@@ -202,7 +198,6 @@ impl Builder {
             checks: self.checks.into(),
             captures: head.captures.into(),
             copied_captures: head.copied_captures.into(),
-            generator: head.generator,
         }
     }
 }
@@ -217,7 +212,6 @@ pub(super) struct Head {
     pub registers: u16,
     pub captures: Vec<Capture>,
     pub copied_captures: Vec<(u16, u16)>,
-    pub generator: Option<GeneratorKind>,
 }
 
 /// The jump operand of an instruction.

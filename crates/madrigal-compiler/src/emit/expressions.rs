@@ -489,7 +489,7 @@ impl Emitter<'_> {
         if let Some(shape) = self.shape(name) {
             return self.constructor(name, &shape, dst, span);
         }
-        if let Some(value) = global(name) {
+        if let Some(value) = global(name, self.unit.builtins) {
             return self.load(value, dst, span);
         }
         let function = if &**name == "argv" { "__argv" } else { name };
@@ -557,7 +557,7 @@ impl Emitter<'_> {
         }
         visible.extend(self.slots.keys().chain(self.state_slots.keys()).map(|it| it.to_string()));
         visible.extend(self.structs.keys().chain(self.unit.imported.keys()).map(|it| it.to_string()));
-        visible.extend(["pi", "e", "argv"].map(str::to_owned));
+        visible.extend(["pi", "e", "argv", "stream"].map(str::to_owned));
         visible.extend(self.unit.builtins.names().map(str::to_owned));
         let hint = crate::suggest::runtime_name(name, visible.iter().map(String::as_str))
             .filter(|_| &**name != "_")
@@ -597,9 +597,10 @@ fn start_of(mut expr: &Expr) -> u32 {
     }
 }
 
-/// Globals that are plain values.
-fn global(name: &str) -> Option<Value> {
+/// Globals that are plain values; a namespace is the dict of its functions.
+fn global(name: &str, builtins: &BuiltinTable) -> Option<Value> {
     match name {
+        "stream" => Some(Value::Dict(builtins.namespace(name))),
         "pi" => Some(Value::Float(std::f64::consts::PI)),
         "e" => Some(Value::Float(std::f64::consts::E)),
         _ => None,

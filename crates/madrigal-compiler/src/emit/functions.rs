@@ -36,6 +36,9 @@ impl Emitter<'_> {
             }
         }
         self.check_parameters(function);
+        if let Some(kind) = self.state().generator {
+            self.op(Instruction::Generate { kind: kind as u8 }, function.span);
+        }
         self.prepare_cells(&function.body.statements);
         self.body(function);
         let names = function.params.iter().map(|it| Str::from(&*it.name.0)).collect();

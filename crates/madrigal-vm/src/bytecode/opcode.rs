@@ -208,6 +208,7 @@ opcodes! {
     Return { src: Reg } "returns src";
     ReturnNil { } "returns nil";
     Leave { src: Reg } "returns src through the cleanups of this function";
+    Generate { kind: Byte } "returns the rest of this function as a generator 0, stream 1 or iterator 2";
     Yield { src: Reg } "hands src to the puller and pauses";
     MakeClosure { dst: Reg, proto: ProtoIndex } "dst = closure over current values";
     DefineMethod { src: Reg, owner: Name, method: Name } "adds a method to a struct";

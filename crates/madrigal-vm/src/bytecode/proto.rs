@@ -2,7 +2,6 @@
 
 use super::{Instruction, TypeCheck};
 use crate::builtin::{Builtin, MethodSet};
-use crate::generator::GeneratorKind;
 use crate::value::{Shape, Str, Value};
 use triomphe::Arc;
 
@@ -43,8 +42,6 @@ pub struct Proto {
     pub checks: Box<[(Str, TypeCheck)]>,
     /// How its captures are filled when the closure is made.
     pub captures: Box<[Capture]>,
-    /// Whether calls give a generator instead of running the body.
-    pub generator: Option<GeneratorKind>,
     /// Captures that the body assigns to: at every call, (capture, register) is copied first.
     pub copied_captures: Box<[(u16, u16)]>,
 }

@@ -1,9 +1,9 @@
 //! Methods of ranges that need no callback. Ends and length take constant time; what lists the ints is bounded in size.
 
-use super::{check_items, chunks, count_from, windows};
+use super::check_items;
 use crate::builtin::{Args, Cx};
 use crate::fault::Fault;
-use crate::value::{Pair, Range, Value};
+use crate::value::{Range, Value};
 
 crate::builtins! {
     /// Number of ints.
@@ -28,20 +28,6 @@ crate::builtins! {
     "range.to_list" () -> list = to_list;
     /// Sum of the ints.
     "range.sum" () -> int = sum;
-    /// The first `n` ints.
-    "range.take" (n: int) -> list = take;
-    /// All but the first `n` ints.
-    "range.skip" (n: int) -> list = skip;
-    /// Pairs of position and int.
-    "range.enumerate" () -> list = enumerate;
-    /// Pairs of ints and the items of `other`, up to the shorter.
-    "range.zip" (other: any) -> list = zip;
-    /// The ints, then the items of `other`.
-    "range.chain" (other: any) -> list = chain;
-    /// Lists of `n` ints, the last may be shorter.
-    "range.chunks" (n: int) -> list = chunks_method;
-    /// All lists of exactly `n` neighbours.
-    "range.windows" (n: int) -> list = windows_method;
 }
 
 fn receiver(args: &mut Args<'_>) -> Range {
@@ -55,15 +41,6 @@ fn receiver(args: &mut Args<'_>) -> Range {
 fn items(range: &Range) -> Result<Vec<Value>, Fault> {
     check_items("range", Some(range.len()))?;
     Ok(range.iter().map(Value::Int).collect())
-}
-
-/// The items of a list or range.
-fn items_of(value: &Value) -> Result<Option<Vec<Value>>, Fault> {
-    match value {
-        Value::List(it) => Ok(Some(it.to_vec())),
-        Value::Range(it) => items(it).map(Some),
-        _ => Ok(None),
-    }
 }
 
 fn count(_: &mut Cx<'_>, mut args: Args<'_>) -> Result<usize, Fault> {
@@ -107,66 +84,10 @@ fn sum(_: &mut Cx<'_>, mut args: Args<'_>) -> Result<i64, Fault> {
     Ok(product as i64)
 }
 
-fn amount(args: &Args<'_>, name: &str) -> Result<usize, Fault> {
-    let n = args.int(1).filter(|n| *n >= 0);
-    n.map(count_from).ok_or_else(|| Fault::type_error(format!("iter.{name}: expected non-negative int")))
-}
-
-fn take(_: &mut Cx<'_>, mut args: Args<'_>) -> Result<Value, Fault> {
-    let n = amount(&args, "take")?;
-    let range = receiver(&mut args);
-    check_items("range", Some(n.min(range.len())))?;
-    Ok(Value::list(range.iter().take(n).map(Value::Int).collect()))
-}
-
-fn skip(_: &mut Cx<'_>, mut args: Args<'_>) -> Result<Value, Fault> {
-    let n = amount(&args, "skip")?;
-    let range = receiver(&mut args);
-    let start = i64::try_from(n).ok().and_then(|n| range.start().checked_add(n));
-    let rest = start.map(|start| Range::new(start, range.end(), range.is_exclusive()));
-    Ok(Value::list(rest.map_or(Ok(Vec::new()), |rest| items(&rest))?))
-}
-
-fn enumerate(_: &mut Cx<'_>, mut args: Args<'_>) -> Result<Value, Fault> {
-    let ints = items(&receiver(&mut args))?.into_iter().enumerate();
-    Ok(Value::list(ints.map(|(at, it)| Value::Pair(Pair::new(Value::from(at), it))).collect()))
-}
-
-fn zip(_: &mut Cx<'_>, mut args: Args<'_>) -> Result<Value, Fault> {
-    let Some(other) = items_of(args.get(1))? else {
-        return Err(Fault::type_error("iter.zip: expected iterable argument"));
-    };
-    let ints = receiver(&mut args).iter().map(Value::Int).zip(other);
-    Ok(Value::list(ints.map(|(a, b)| Value::Pair(Pair::new(a, b))).collect()))
-}
-
-fn chain(_: &mut Cx<'_>, mut args: Args<'_>) -> Result<Value, Fault> {
-    let Some(other) = items_of(args.get(1))? else {
-        return Err(Fault::type_error("iter.chain: expected iterable argument"));
-    };
-    let mut all = items(&receiver(&mut args))?;
-    all.extend(other);
-    Ok(Value::list(all))
-}
-
-fn chunks_method(_: &mut Cx<'_>, mut args: Args<'_>) -> Result<Value, Fault> {
-    let Some(n) = args.int(1).filter(|n| *n > 0) else {
-        return Err(Fault::type_error("iter.chunks: chunk size must be positive"));
-    };
-    Ok(chunks(&items(&receiver(&mut args))?, n))
-}
-
-fn windows_method(_: &mut Cx<'_>, mut args: Args<'_>) -> Result<Value, Fault> {
-    let Some(n) = args.int(1).filter(|n| *n > 0) else {
-        return Err(Fault::type_error("iter.windows: window size must be positive"));
-    };
-    windows(&items(&receiver(&mut args))?, n, 1)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::methods::tests::{check, ints};
+    use crate::methods::tests::check;
 
     fn range(start: i64, end: i64) -> Value {
         Value::Range(Range::new(start, end, false))
@@ -187,10 +108,6 @@ mod tests {
     #[test]
     fn lists_are_made_on_demand_and_bounded() {
         check(range(1, 3), "to_list", [], "[1, 2, 3]");
-        check(range(1, i64::MAX), "take", [2i64.into()], "[1, 2]");
-        check(range(1, 4), "skip", [3i64.into()], "[4]");
-        check(range(1, 4), "skip", [(-1i64).into()], "Type error: iter.skip: expected non-negative int");
-        check(range(1, 3), "zip", [ints(7..=8)], "[(1, 7), (2, 8)]");
         check(range(0, i64::MAX), "to_list", [], "Error [budget_exceeded]: range: the result would exceed 1 GiB");
     }
 }
