@@ -143,7 +143,7 @@ fn addr_of(_: &mut Cx<'_>, args: Args<'_>) -> Result<String, Fault> {
         Value::Set(it) => format!("set@{:p}", it.address()),
         Value::String(it) => format!("string@{:p}", it.address()),
         Value::Bytes(it) => format!("bytes@{:p}", it.address()),
-        Value::Closure(it) => format!("closure@{:p}", it.proto()),
+        Value::Closure(it) => format!("closure@{:p}", it.address()),
         Value::Builtin(it) => format!("builtin@{}", it.name),
         other => format!("{}@{other}", other.type_name()),
     })

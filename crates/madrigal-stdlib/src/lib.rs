@@ -46,6 +46,7 @@ mod testing;
 mod text;
 pub mod time;
 mod toml;
+mod unicode;
 mod urls;
 mod yaml;
 
@@ -93,6 +94,7 @@ pub fn register(table: &mut BuiltinTable) {
     text::register(table);
     time::register(table);
     toml::register(table);
+    unicode::register(table);
     urls::register(table);
     yaml::register(table);
 }

@@ -2,7 +2,8 @@
 //! Mind the order of arguments: the pattern comes first, only `regex_split` begins with the text.
 
 use crate::host::run;
-use madrigal_vm::{Args, Cx, Dict, Fault, Str, Value, methods};
+use crate::strict::sized;
+use madrigal_vm::{Args, Cx, Dict, Fault, Outcome, Str, Value, methods};
 use parking_lot::Mutex;
 use regex::{Captures, Regex, RegexBuilder};
 use std::collections::HashMap;
@@ -73,42 +74,50 @@ fn pattern(cx: &mut Cx<'_>, args: &Args<'_>, at: usize, flags: Option<usize>) ->
     pattern.map_err(|problem| Fault::thrown(format!("Invalid regex: {problem}")))
 }
 
-fn regex_match(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Value, Fault> {
+fn regex_match(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Outcome, Fault> {
     if args.len() < 2 {
-        return Ok(Value::Nil);
+        return Ok(Value::Nil.into());
     }
     let (pattern, text) = (pattern(cx, &args, 0, Some(2))?, args.string(1));
-    let found: Vec<Value> = pattern.find_iter(&text).map(|it| Value::from(it.as_str())).collect();
-    Ok(if found.is_empty() { Value::Nil } else { Value::list(found) })
+    sized(cx, "regex_match", text.len(), move || {
+        let found: Vec<Value> = pattern.find_iter(&text).map(|it| Value::from(it.as_str())).collect();
+        Ok(if found.is_empty() { Value::Nil } else { Value::list(found) })
+    })
 }
 
-fn regex_replace(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Value, Fault> {
+fn regex_replace(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Outcome, Fault> {
     if args.len() < 3 {
-        return Ok(Value::Nil);
+        return Ok(Value::Nil.into());
     }
     let (pattern, replacement, text) = (pattern(cx, &args, 0, None)?, args.string(1), args.string(2));
+    sized(cx, "regex_replace", text.len(), move || replaced(&pattern, &replacement, &text))
+}
+
+fn replaced(pattern: &Regex, replacement: &str, text: &str) -> Result<Value, Fault> {
     let references = replacement.matches('$').count();
     let (mut out, mut end) = (String::new(), 0);
-    for captures in pattern.captures_iter(&text) {
+    for captures in pattern.captures_iter(text) {
         let whole = captures.get_match();
         out.push_str(&text[end..whole.start()]);
         end = whole.end();
         // No group is longer than the match, so this is the most it can become.
         let grown = references.checked_mul(whole.len()).and_then(|it| it.checked_add(out.len() + replacement.len()));
         methods::check_bytes("regex_replace", grown)?;
-        captures.expand(&replacement, &mut out);
+        captures.expand(replacement, &mut out);
     }
     out.push_str(&text[end..]);
     Ok(Value::from(out))
 }
 
-fn regex_captures(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Value, Fault> {
+fn regex_captures(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Outcome, Fault> {
     if args.len() < 2 {
-        return Ok(Value::list(Vec::new()));
+        return Ok(Value::list(Vec::new()).into());
     }
     let (pattern, text) = (pattern(cx, &args, 0, None)?, args.string(1));
-    let names: Vec<Str> = pattern.capture_names().flatten().map(Str::from).collect();
-    Ok(Value::list(pattern.captures_iter(&text).map(|captures| captured(&captures, &names)).collect()))
+    sized(cx, "regex_captures", text.len(), move || {
+        let names: Vec<Str> = pattern.capture_names().flatten().map(Str::from).collect();
+        Ok(Value::list(pattern.captures_iter(&text).map(|captures| captured(&captures, &names)).collect()))
+    })
 }
 
 fn captured(captures: &Captures<'_>, names: &[Str]) -> Value {
@@ -124,12 +133,12 @@ fn captured(captures: &Captures<'_>, names: &[Str]) -> Value {
     Value::Dict(entries)
 }
 
-fn regex_split(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Value, Fault> {
+fn regex_split(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Outcome, Fault> {
     if args.len() < 2 {
-        return Ok(Value::Nil);
+        return Ok(Value::Nil.into());
     }
     let (pattern, text) = (pattern(cx, &args, 1, Some(2))?, args.string(0));
-    Ok(Value::list(pattern.split(&text).map(Value::from).collect()))
+    sized(cx, "regex_split", text.len(), move || Ok(Value::list(pattern.split(&text).map(Value::from).collect())))
 }
 
 #[cfg(test)]

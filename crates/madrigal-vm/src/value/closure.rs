@@ -39,6 +39,11 @@ impl Closure {
         Arc::ptr_eq(&self.0, &other.0)
     }
 
+    /// Where the object lies in memory, for identity only.
+    pub fn address(&self) -> *const () {
+        Arc::as_ptr(&self.0).cast()
+    }
+
     /// The object itself, for frames.
     #[inline]
     pub(crate) fn object(&self) -> &ClosureObject {
