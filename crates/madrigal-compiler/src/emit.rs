@@ -50,9 +50,10 @@ pub enum Export {
 }
 
 impl Exports {
-    /// The same under one name.
+    /// The same under one name. A function whose name would be a keyword is declared with an underscore behind it.
     pub(crate) fn within(self, namespace: &str) -> Exports {
-        let only = HashMap::from([(Name::from(namespace), Export::Namespace(Rc::new(self.all)))]);
+        let members = self.all.into_iter().map(|(name, export)| (Name::from(name.trim_end_matches('_')), export));
+        let only = HashMap::from([(Name::from(namespace), Export::Namespace(Rc::new(members.collect())))]);
         Exports { all: only.clone(), named: only }
     }
 }

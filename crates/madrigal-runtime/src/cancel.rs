@@ -394,6 +394,21 @@ impl CancelNode {
         }
     }
 
+    /// Whether it is `above`, or somewhere beneath it.
+    pub fn is_beneath(&self, above: &CancelNode) -> bool {
+        let mut node = self.clone();
+        loop {
+            if node.is_same(above) {
+                return true;
+            }
+            let up = node.core().link.lock().as_ref().map(|link| link.parent.clone());
+            match up {
+                Some(parent) => node = parent,
+                None => return false,
+            }
+        }
+    }
+
     /// Whether this node, or one above it, was cancelled. One load.
     pub fn is_cancelled(&self) -> bool {
         self.core().is_cancelled()

@@ -19,6 +19,7 @@ use crate::waiting::WaitKind;
 pub(crate) struct SpawnSink<T, E> {
     result: Mutex<ResultState<T, E>>,
     settled: bool,
+    daemon: bool,
 }
 
 struct ResultState<T, E> {
@@ -58,9 +59,9 @@ where
 }
 
 impl<T, E> SpawnSink<T, E> {
-    pub(crate) fn new(scope: Option<Arc<ScopeShared<E>>>, settled: bool) -> Self {
+    pub(crate) fn new(scope: Option<Arc<ScopeShared<E>>>, settled: bool, daemon: bool) -> Self {
         let result = ResultState { scope, outcome: None, first: None, others: None };
-        SpawnSink { result: Mutex::new(result), settled }
+        SpawnSink { result: Mutex::new(result), settled, daemon }
     }
 }
 
@@ -85,6 +86,9 @@ impl<T: Send + 'static, E: Failure> Sink<T, E> for SpawnSink<T, E> {
         }
         task.header.finish(task, status);
         if let Some(scope) = &scope {
+            if self.daemon {
+                scope.daemon_ended(task);
+            }
             scope.task_ended();
         }
         if let Some(waker) = first {

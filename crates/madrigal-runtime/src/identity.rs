@@ -40,6 +40,10 @@ impl TaskKind {
     pub const BACKGROUND: &'static TaskKind = &TaskKind { label: "background", name: "background", counter: 2 };
     /// The producer of a stream.
     pub const STREAM: &'static TaskKind = &TaskKind { label: "stream", name: "stream", counter: 3 };
+    /// A process.
+    pub const PROCESS: &'static TaskKind = &TaskKind { label: "process", name: "process", counter: 3 };
+    /// What a supervisor is, and its children.
+    pub const SUPERVISOR: &'static TaskKind = &TaskKind { label: "supervisor", name: "supervisor", counter: 3 };
 }
 
 pub(crate) const NO_INDEX: u32 = u32::MAX;

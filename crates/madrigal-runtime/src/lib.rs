@@ -48,6 +48,7 @@ mod handover;
 mod identity;
 pub mod inbox;
 mod mailbox;
+pub mod process;
 mod rate_limiter;
 mod runtime;
 mod scope;

@@ -16,7 +16,7 @@ use crate::cancel::{CancelKind, CancelNode, CancelReason};
 use crate::failure::Failure;
 use crate::handle::{SpawnSink, TaskHandle};
 use crate::identity::{Identity, Lineage};
-use crate::task::{Birth, Outcome, TaskCell, TaskContext, TaskRef, TaskSpec};
+use crate::task::{AnyTask, Birth, Outcome, TaskCell, TaskContext, TaskRef, TaskSpec};
 use crate::waiting::WaitKind;
 
 /// What a failure does to a scope.
@@ -42,6 +42,9 @@ pub(crate) struct ScopeShared<E> {
     /// Live tasks; the top bit says that the scope has ended.
     live: AtomicUsize,
     closer: Mutex<Option<Waker>>,
+    /// How many of the live tasks are daemons, kept for who counts the others.
+    daemon_count: AtomicUsize,
+    daemons: Mutex<Vec<TaskRef>>,
     failures: Mutex<Vec<Failed<E>>>,
 }
 
@@ -55,11 +58,38 @@ const ENDED: usize = 1 << (usize::BITS - 1);
 
 impl<E> ScopeShared<E> {
     pub(crate) fn task_ended(&self) {
-        if self.live.fetch_sub(1, Ordering::AcqRel) == 1 {
+        // The last, or the last but daemons.
+        let left = (self.live.fetch_sub(1, Ordering::AcqRel) & !ENDED) - 1;
+        if left == 0 || left <= self.daemon_count.load(Ordering::Acquire) {
             let closer = self.closer.lock().take();
             if let Some(waker) = closer {
                 waker.wake();
             }
+        }
+    }
+
+    fn add_daemon(&self, task: TaskRef) {
+        self.daemons.lock().push(task);
+        self.daemon_count.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// Called before the task counts as ended.
+    pub(crate) fn daemon_ended(&self, task: &Arc<AnyTask>) {
+        let ended = {
+            let mut daemons = self.daemons.lock();
+            let at = daemons.iter().position(|it| Arc::ptr_eq(&it.0, task));
+            at.map(|at| daemons.swap_remove(at))
+        };
+        if ended.is_some() {
+            self.daemon_count.fetch_sub(1, Ordering::AcqRel);
+        }
+    }
+
+    /// Nothing but daemons lives: they are not waited for.
+    fn cancel_daemons(&self) {
+        let daemons = self.daemons.lock().clone();
+        for daemon in daemons {
+            daemon.cancel(CancelReason::by_nobody(CancelKind::Shutdown, "its scope ended"));
         }
     }
 
@@ -148,7 +178,12 @@ impl<E: Failure> ScopeHandle<E> {
             creator.next_child(spec.kind, spec.label.clone())
         });
         let scope = Some(self.shared.clone());
-        create_spawned(identity, spec, &self.shared.node, scope, make, || self.shared.admit())
+        let daemon = spec.daemon;
+        let handle = create_spawned(identity, spec, &self.shared.node, scope, make, || self.shared.admit())?;
+        if daemon {
+            self.shared.add_daemon(handle.task());
+        }
+        Ok(handle)
     }
 
     /// As `spawn`, for a future that needs no context: it is dropped when its task is cancelled.
@@ -210,7 +245,7 @@ where
         parent: spec.under.unwrap_or_else(|| node.clone()),
         on_cancel: spec.on_cancel,
         inline_start: spec.inline_start,
-        sink: SpawnSink::new(scope, spec.settled),
+        sink: SpawnSink::new(scope, spec.settled, spec.daemon),
     };
     let cell: Arc<TaskCell<_>> = birth.create(make, admit)?;
     Ok(TaskHandle::new(cell))
@@ -238,6 +273,8 @@ impl<E: Failure> Scope<E> {
             policy,
             live: AtomicUsize::new(0),
             closer: Mutex::new(None),
+            daemon_count: AtomicUsize::new(0),
+            daemons: Mutex::new(Vec::new()),
             failures: Mutex::new(Vec::new()),
         };
         Scope { handle: ScopeHandle { shared: Arc::new(shared) } }
@@ -275,6 +312,9 @@ impl<E: Failure> Scope<E> {
         // The waker is in place first: the last task to end either sees it or is seen to have ended.
         match shared.live.compare_exchange(0, ENDED, Ordering::AcqRel, Ordering::Acquire) {
             Err(live) if live & ENDED == 0 => {
+                if live <= shared.daemon_count.load(Ordering::Acquire) {
+                    shared.cancel_daemons();
+                }
                 crate::frame::note_wait(WaitKind::Tasks);
                 return Poll::Pending;
             }

@@ -108,6 +108,8 @@ pub struct TaskSpec {
     pub label: Option<Arc<String>>,
     /// Its failure concerns only whoever asks for it, never its scope.
     pub settled: bool,
+    /// It only serves its scope: once nothing else of the scope lives it is cancelled instead of waited for.
+    pub daemon: bool,
     /// What its future may do once cancelled.
     pub on_cancel: OnCancel,
     /// Its polls are short: it may be polled once right where it was created, after its creator's poll and before the
@@ -120,7 +122,15 @@ pub struct TaskSpec {
 impl TaskSpec {
     /// A task of `kind` whose future is dropped when it is cancelled.
     pub fn new(kind: &'static TaskKind) -> TaskSpec {
-        TaskSpec { kind, label: None, settled: false, on_cancel: OnCancel::Drop, inline_start: false, under: None }
+        TaskSpec {
+            kind,
+            label: None,
+            settled: false,
+            daemon: false,
+            on_cancel: OnCancel::Drop,
+            inline_start: false,
+            under: None,
+        }
     }
 
     /// Lets the future clean up by itself, for at most `grace` after a cancel.
@@ -136,6 +146,11 @@ impl TaskSpec {
     /// Puts the task beneath `node`.
     pub fn under(self, node: &CancelNode) -> TaskSpec {
         TaskSpec { under: Some(node.clone()), ..self }
+    }
+
+    /// Lets its scope end without it: it is cancelled when nothing else of the scope lives.
+    pub fn daemon(self) -> TaskSpec {
+        TaskSpec { daemon: true, ..self }
     }
 
     /// Keeps its failure from its scope.

@@ -82,6 +82,12 @@ impl<W> WaitList<W> {
         self.nodes.get(self.first as usize).and_then(|node| node.waiter.as_ref())
     }
 
+    /// Those in the queue, in order.
+    pub(crate) fn queued(&self) -> impl Iterator<Item = &W> {
+        let at = |index: u32| self.nodes.get(index as usize);
+        std::iter::successors(at(self.first), move |node| at(node.next)).filter_map(|node| node.waiter.as_ref())
+    }
+
     /// Takes the first waiter out of the queue; it stays reachable under its key until `remove`.
     pub(crate) fn pop_front(&mut self) -> Option<&mut W> {
         let first = self.first;

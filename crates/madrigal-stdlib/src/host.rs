@@ -129,6 +129,16 @@ impl Run {
         }
     }
 
+    /// Writes a line on standard error, behind all output so far.
+    pub(crate) fn complain(&self, text: &str) {
+        self.stdout.flush();
+        self.stderr.write(|out| {
+            out.extend_from_slice(text.as_bytes());
+            out.push(b'\n');
+        });
+        self.stderr.flush();
+    }
+
     /// Program arguments.
     pub fn argv(&self) -> &[String] {
         &self.argv

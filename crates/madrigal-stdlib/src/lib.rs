@@ -32,7 +32,7 @@ mod multipart;
 mod output;
 mod paths;
 pub mod prelude;
-mod process;
+pub mod process;
 mod regexes;
 mod results;
 mod schema;
@@ -85,6 +85,7 @@ pub fn register(table: &mut BuiltinTable) {
     paths::register(table);
     prelude::register(table);
     process::register(table);
+    process::register_processes(table);
     regexes::register(table);
     results::register(table);
     schema::register(table);

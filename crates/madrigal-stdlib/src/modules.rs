@@ -40,6 +40,7 @@ pub const MODULES: &[LibraryModule] = modules! {
     "json";
     "math";
     "path";
+    "process" as "process";
     "schema";
     "sync" as "sync";
     "testing";

@@ -1,4 +1,16 @@
 //! Running programs to their end. Only the calling task waits; when it is cancelled the program is killed.
+//! Beneath it: the processes of `std/process` and their supervisors, among whose children may be programs.
+
+mod core;
+mod launch;
+mod programs;
+mod servers;
+mod supervisors;
+mod task_supervisors;
+mod values;
+
+pub use launch::{Launch, Placing, Script, put};
+pub use values::{Own, Processes};
 
 use crate::host::{Run, run};
 use madrigal_vm::{Args, Cx, Fault, Value, Wait};
@@ -16,6 +28,15 @@ madrigal_vm::builtins! {
     "shell" (command: string) -> dict, needs Run = shell;
     /// Runs a command line in the default shell, in a directory.
     "shell_at" (directory: string, command: string) -> dict, needs Run = shell_at;
+}
+
+/// Adds the natives of processes and supervisors.
+pub fn register_processes(table: &mut madrigal_vm::BuiltinTable) {
+    core::register(table);
+    programs::register(table);
+    servers::register(table);
+    supervisors::register(table);
+    task_supervisors::register(table);
 }
 
 fn texts(args: &Args<'_>, first: usize) -> Vec<String> {

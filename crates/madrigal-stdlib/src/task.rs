@@ -3,6 +3,7 @@
 
 use crate::concurrency::{Held, Items, SharedState};
 use crate::host::Run;
+use crate::process::{Own, Processes};
 use madrigal_runtime::inbox::InboxHub;
 use madrigal_runtime::sync::{Lock, SyncRegistry};
 use madrigal_runtime::{CancelReason, CancelStack, Failure, Lost, ScopeHandle, TaskContext, TaskHandle};
@@ -50,13 +51,22 @@ pub struct TaskHost {
     pub held: Held,
     /// What it hands over, when it runs the body of a stream.
     pub stream: Option<Items>,
+    /// What it is besides a task, when it is a process.
+    pub process: Option<Box<Own>>,
 }
 
 impl TaskHost {
     /// The state of a fresh task.
     pub fn new(run: Arc<Run>, context: TaskContext, values: Option<Dict>) -> TaskHost {
         let nodes = CancelStack::new(context.node());
-        TaskHost { run, context, nodes, values, session: None, held: Held::default(), stream: None }
+        TaskHost { run, context, nodes, values, session: None, held: Held::default(), stream: None, process: None }
+    }
+}
+
+impl TaskHost {
+    /// Instructions (roughly) that this task runs before others get a turn.
+    pub fn fuel(&self) -> u32 {
+        self.process.as_ref().and_then(|it| it.fuel()).unwrap_or(self.run.tasks.fuel)
     }
 }
 
@@ -78,6 +88,8 @@ pub struct TaskState {
     pub inbox: OnceLock<InboxHub>,
     /// Shared cells, maps and mailboxes.
     pub shared: SharedState,
+    /// Process systems and supervisors.
+    pub processes: Processes,
     /// Takes failures that nobody will see otherwise: reports them, and fails the run.
     pub lost: Lost<TaskFault>,
 }
@@ -93,6 +105,7 @@ impl Default for TaskState {
             exit: Mutex::new(None),
             inbox: OnceLock::new(),
             shared: SharedState::default(),
+            processes: Processes::default(),
             lost: Arc::new(|_| {}),
         }
     }

@@ -149,6 +149,11 @@ pub enum Spawning {
         /// Whether its failure is kept from the scope.
         settled: bool,
     },
+    /// Wherever the library puts it, which decides what to resume with; `body` is whatever the library calls.
+    Placed {
+        /// The library's instructions.
+        place: Value,
+    },
 }
 
 /// The forms of `parallel`.

@@ -3,6 +3,7 @@
 //! Invariant: `regions` and the open nodes of the host mirror the regions that the interpreter has open.
 
 use crate::fan::Fan;
+use crate::launch::Launcher;
 use crate::race::Race;
 use crate::stream::{self, Closing, StreamObject};
 use madrigal_runtime::sync::LockGuard;
@@ -11,6 +12,7 @@ use madrigal_runtime::{
     TryReceiveError, WaitKind, Waiting, note_wait,
 };
 use madrigal_stdlib::concurrency::{ChannelObject, Items, channel_of, selected};
+use madrigal_stdlib::process::{Own, Placing};
 use madrigal_stdlib::task::{ScopeObject, TaskObject, deadlock};
 use madrigal_stdlib::{Run, TaskFault, TaskHost};
 use madrigal_vm::{
@@ -105,6 +107,11 @@ impl ScriptTask {
         let mut task = ScriptTask { role: Role::Stream(items.clone()), ..ScriptTask::new(vm, run, context, values) };
         task.host.stream = Some(items);
         task
+    }
+
+    /// As `new`, for a task that is a process.
+    pub fn with_process(self, own: Option<Own>) -> ScriptTask {
+        ScriptTask { host: TaskHost { process: own.map(Box::new), ..self.host }, ..self }
     }
 
     /// The fault of a cancellation that is to be delivered now.
@@ -237,6 +244,9 @@ impl ScriptTask {
 
     /// Starts a task; its handle.
     fn spawn(&mut self, body: Value, how: Spawning) -> Result<Value, Fault> {
+        if let Spawning::Placed { place } = &how {
+            return self.place(place, body);
+        }
         let Value::Closure(body) = body else {
             return Err(Fault::type_error(format!("spawn: expected a closure, got {}", body.type_name())));
         };
@@ -267,11 +277,20 @@ impl ScriptTask {
                 let spec = if settled { spec(TaskKind::SPAWN).settled() } else { spec(TaskKind::SPAWN) };
                 object.scope.spawn(spec, make)
             }
+            Spawning::Placed { .. } => return Ok(Value::Nil),
         };
         match handle {
             Ok(handle) => Ok(Value::Handle(Handle::new(TaskObject(handle)))),
             Err(closed) => Err(Fault::thrown(closed.to_string())),
         }
+    }
+
+    /// Has the library put what it calls where it belongs.
+    fn place(&mut self, place: &Value, body: Value) -> Result<Value, Fault> {
+        let launcher = Launcher { seed: self.vm.seed(), run: self.host.run.clone(), values: self.host.values.clone() };
+        let this = std::cell::RefCell::new(self);
+        let scope = || this.borrow_mut().innermost_scope().handle();
+        madrigal_stdlib::process::put(place, Placing { launcher: &launcher, body, scope: &scope })
     }
 
     /// The scope that a plain `spawn` belongs to.
@@ -706,7 +725,7 @@ impl Future for ScriptTask {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let task = &mut *self;
         // One budget a turn, however many of its waits are over at once.
-        let mut fuel = task.host.run.tasks.fuel;
+        let mut fuel = task.host.fuel();
         loop {
             let polled = match &task.doing {
                 Doing::Running => {

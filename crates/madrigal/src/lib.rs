@@ -17,6 +17,7 @@
 mod driver;
 mod engine;
 mod fan;
+mod launch;
 mod loader;
 mod models;
 mod race;

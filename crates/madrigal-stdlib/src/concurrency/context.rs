@@ -71,6 +71,7 @@ fn runtime_context(cx: &mut Cx<'_>, _: Args<'_>) -> Result<Value, Fault> {
 }
 
 fn debug(host: &TaskHost) -> Value {
+    let supervisors = host.run.tasks.processes.live_supervisors();
     let own = host.context.task().id();
     let prefix = format!("{own}:");
     let tree = host.context.runtime().task_tree();
@@ -82,7 +83,7 @@ fn debug(host: &TaskHost) -> Value {
         ("waiting_reason", Value::Nil),
         ("cancelled", Value::Bool(host.nodes.is_cancelled())),
         ("held_synchronization", Value::list(held.map(entry).collect())),
-        ("supervisors", Value::list(Vec::new())),
+        ("supervisors", Value::list(supervisors.into_iter().map(Value::from).collect())),
         ("deadline_ms", Value::Nil),
     ])
 }
