@@ -178,7 +178,6 @@ impl Future for Child {
 struct StartingObject {
     pid: AnyPid,
     control: Control<TaskFault>,
-    parent: AnyPid,
 }
 
 internal_handle!(StartingObject, "starting_supervisor");
@@ -267,14 +266,14 @@ fn start(cx: &mut Cx<'_>, mut args: Args<'_>) -> Result<Outcome, Fault> {
         let spawned = spawned.map_err(|_| Fault::thrown(format!("{NAME}: the process system has ended")))?;
         let pid: ScriptPid = spawned.pid();
         let member = pid.member();
-        if let Some(name) = name {
-            if let Err(taken) = register_as_member(NAME, &system, &member, name.as_str()) {
-                member.exit(None, Reason::killed());
-                return Err(taken);
-            }
+        if let Some(name) = name
+            && let Err(taken) = register_as_member(NAME, &system, &member, name.as_str())
+        {
+            member.exit(None, Reason::killed());
+            return Err(taken);
         }
         run_known(&run, member.number(), control.clone());
-        Ok(Value::Handle(Handle::new(StartingObject { pid: member, control, parent })))
+        Ok(Value::Handle(Handle::new(StartingObject { pid: member, control })))
     };
     drop(args.take(0));
     Ok(place(Value::Nil, put).into())
@@ -374,7 +373,6 @@ fn started(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Outcome, Fault> {
     let starting = object::<StartingObject>(&args, 0);
     let (pid, control) = (starting.pid.clone(), starting.control.clone());
     let parent = own(cx)?.process.clone();
-    let _ = &starting.parent;
     Ok(Wait::new("supervisor_start_link", async move {
         control.started().await;
         match pid.ended() {
