@@ -1,5 +1,6 @@
 //! Types, conversion and identity.
 
+use madrigal_vm::methods::check_bytes;
 use madrigal_vm::value::structural_key;
 use madrigal_vm::{Args, Cx, Dict, Fault, Pair, Range, Str, Value};
 
@@ -42,7 +43,11 @@ fn to_string(_: &mut Cx<'_>, mut args: Args<'_>) -> Result<Str, Fault> {
     Ok(match args.take(0) {
         Value::String(text) => text,
         _ if args.is_empty() => Str::from(""),
-        other => other.display(),
+        other => {
+            let text = other.display();
+            check_bytes("to_string", Some(text.len()))?;
+            text
+        }
     })
 }
 

@@ -448,7 +448,7 @@ impl Vm {
                     w.set(at, Value::Enum(EnumValue::new(name, variant, fields)));
                 }
                 I::Interpolate { dst, start, count } => {
-                    w.set(dst, collections::interpolate(w.slice(start, count as usize)));
+                    w.set(dst, check!(collections::interpolate(w.slice(start, count as usize))));
                 }
 
                 I::GetField { dst, object, name } => {

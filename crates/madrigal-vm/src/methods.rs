@@ -28,7 +28,7 @@ pub fn register(table: &mut BuiltinTable) {
 }
 
 /// The largest result one call may build.
-const RESULT_BYTES_MAX: usize = 1 << 30;
+pub(crate) const RESULT_BYTES_MAX: usize = 1 << 30;
 
 /// Fails when a result of `bytes` would be too large; `None` is an overflow.
 pub fn check_bytes(what: &str, bytes: Option<usize>) -> Result<(), Fault> {

@@ -209,6 +209,11 @@ impl Engine {
         Engine { builtins: Arc::new(table) }
     }
 
+    /// What programs can call without importing anything.
+    pub fn builtins(&self) -> &Arc<BuiltinTable> {
+        &self.builtins
+    }
+
     fn compile(&self, source: &Source, check_calls: bool) -> Result<Program, Rejected> {
         let (name, text) = source.read()?;
         program::compile(&name, &text, &Files, self.builtins.clone(), CompileOptions { check_calls })

@@ -16,7 +16,7 @@ impl Loader for Files {
         }
         let directory = Path::new(importer).parent().unwrap_or(Path::new(""));
         let joined = directory.join(path);
-        let file = if !joined.exists() && joined.extension().is_none() { with_extension(&joined) } else { joined };
+        let file = if !joined.is_file() && joined.extension().is_none() { with_extension(&joined) } else { joined };
         let shown = file.display().to_string();
         let text = read(&file).map_err(|reason| format!("Import error: cannot read '{shown}': {reason}"))?;
         let key = file.canonicalize().unwrap_or_else(|_| file.clone()).display().to_string();

@@ -275,6 +275,7 @@ fn flatten(_: &mut Cx<'_>, mut args: Args<'_>) -> Result<Value, Fault> {
 
 fn push(_: &mut Cx<'_>, mut args: Args<'_>) -> Result<Value, Fault> {
     let mut items = receiver(&mut args);
+    check_items("push", Some(items.len() + 1))?;
     items.make_mut().push(args.take(1));
     Ok(Value::List(items))
 }

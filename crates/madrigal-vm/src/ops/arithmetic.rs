@@ -2,13 +2,16 @@
 
 use crate::bytecode::Instruction;
 use crate::fault::Fault;
+use crate::methods::RESULT_BYTES_MAX;
 use crate::value::{List, Str, Value, compare, equal};
 use std::cmp::Ordering;
 
-/// Largest text or list that an operator makes, in bytes or items.
-const LEN_MAX: usize = 1 << 30;
+/// Longest text that an operator makes, in bytes.
+const TEXT_MAX: usize = RESULT_BYTES_MAX;
+/// Longest list that an operator makes.
+const LIST_MAX: usize = RESULT_BYTES_MAX / size_of::<Value>();
 
-fn too_large(what: &str) -> Fault {
+pub(crate) fn too_large(what: &str) -> Fault {
     Fault::categorised("budget_exceeded", format!("{what} is too large"))
 }
 
@@ -27,14 +30,14 @@ pub fn add(a: &Value, b: &Value) -> Result<Value, Fault> {
 pub fn add_to(a: &mut Value, b: &Value) -> Result<(), Fault> {
     match (&mut *a, b) {
         (Value::String(text), Value::String(more)) => {
-            if text.len() + more.len() > LEN_MAX {
+            if text.len() + more.len() > TEXT_MAX {
                 return Err(too_large("text"));
             }
             text.push_str(more);
             return Ok(());
         }
         (Value::List(items), Value::List(more)) => {
-            if items.len() + more.len() > LEN_MAX {
+            if items.len() + more.len() > LIST_MAX {
                 return Err(too_large("list"));
             }
             items.make_mut().extend_from_slice(more);
@@ -87,7 +90,7 @@ pub fn multiply(a: &Value, b: &Value) -> Result<Value, Fault> {
 pub fn repeat(text: &Str, count: i64) -> Result<Value, Fault> {
     let count = usize::try_from(count).unwrap_or(0);
     match text.len().checked_mul(count) {
-        Some(len) if len <= LEN_MAX => Ok(Value::from(text.as_str().repeat(count))),
+        Some(len) if len <= TEXT_MAX => Ok(Value::from(text.as_str().repeat(count))),
         _ => Err(too_large("text")),
     }
 }
@@ -190,6 +193,9 @@ pub fn binary(instruction: Instruction, a: &Value, b: &Value) -> Result<Value, F
 pub fn extend(list: &mut Value, src: Value) -> Result<(), Fault> {
     match (list, src) {
         (Value::List(items), Value::List(more)) => {
+            if items.len() + more.len() > LIST_MAX {
+                return Err(too_large("list"));
+            }
             items.make_mut().extend(more.into_vec());
             Ok(())
         }
@@ -208,10 +214,10 @@ pub fn add_member(set: &mut Value, value: &mut Value) -> bool {
     }
 }
 
-/// `list = list.push(value)` for a list; `false` for anything else, `value` untouched.
+/// `list = list.push(value)` for a list that has room; `false` for anything else, `value` untouched.
 pub fn push(list: &mut Value, value: &mut Value) -> bool {
     match list {
-        Value::List(items) => {
+        Value::List(items) if items.len() < LIST_MAX => {
             List::make_mut(items).push(value.take());
             true
         }

@@ -1,6 +1,7 @@
 //! Reading properties, items and slices; making ranges, structs and interpolated text.
 
 use crate::fault::Fault;
+use crate::methods::RESULT_BYTES_MAX;
 use crate::value::{EnumValue, List, Range, Shape, Str, Struct, Value};
 use std::fmt::Write;
 use triomphe::Arc;
@@ -126,7 +127,7 @@ pub fn range(start: &Value, end: &Value, exclusive: bool) -> Result<Value, Fault
 }
 
 /// Display forms joined.
-pub fn interpolate(pieces: &[Value]) -> Value {
+pub fn interpolate(pieces: &[Value]) -> Result<Value, Fault> {
     let mut text = String::new();
     for piece in pieces {
         match piece {
@@ -135,8 +136,11 @@ pub fn interpolate(pieces: &[Value]) -> Value {
                 let _ = write!(text, "{other}");
             }
         }
+        if text.len() > RESULT_BYTES_MAX {
+            return Err(super::arithmetic::too_large("text"));
+        }
     }
-    Value::from(text)
+    Ok(Value::from(text))
 }
 
 /// An instance with the declared entries of a dict.

@@ -3,7 +3,9 @@
 use super::{Set, Value};
 use std::cell::Cell;
 use std::cmp::Ordering;
+use std::collections::HashSet;
 use std::fmt::Write;
+use std::ptr::from_ref;
 
 /// How deep comparing sets inside sets may nest; beyond, their structural keys decide.
 const SETS_MAX: u32 = 8;
@@ -41,13 +43,32 @@ fn equal_sets<'a>(a: &'a Set, b: &'a Set, pending: &mut Vec<(&'a Value, &'a Valu
 pub fn equal(a: &Value, b: &Value) -> bool {
     let mut pending: Vec<(&Value, &Value)> = Vec::new();
     let mut next = Some((a, b));
+    let mut seen = Seen::default();
     while let Some((a, b)) = next {
-        if !equal_shallow(a, b, &mut pending) {
+        if !seen.before(a, b) && !equal_shallow(a, b, &mut pending) {
             return false;
         }
         next = pending.pop();
     }
     true
+}
+
+/// Pairs that a long comparison has met. One need not be compared again: it is equal, or the whole is not. Without
+/// this, values that share their parts would be compared once for every path to a part.
+#[derive(Default)]
+struct Seen {
+    steps: usize,
+    pairs: HashSet<(*const Value, *const Value)>,
+}
+
+impl Seen {
+    /// How many steps a comparison takes before it keeps account.
+    const FREE: usize = 10_000;
+
+    fn before(&mut self, a: &Value, b: &Value) -> bool {
+        self.steps += 1;
+        self.steps > Seen::FREE && !a.is_immediate() && !self.pairs.insert((from_ref(a), from_ref(b)))
+    }
 }
 
 /// Compares without descending; nested pairs go to `pending`.
@@ -124,6 +145,7 @@ fn compare_pairs(a: &super::Pair, b: &super::Pair) -> Ordering {
         let (mut a, mut b) = (a, b);
         loop {
             match (a, b) {
+                (Value::Pair(pa), Value::Pair(pb)) if pa.same(pb) => return Ordering::Equal,
                 (Value::Pair(pa), Value::Pair(pb)) if depth < 200 => {
                     let first = bounded(pa.first(), pb.first(), depth + 1);
                     if first != Ordering::Equal {
@@ -142,6 +164,9 @@ fn compare_pairs(a: &super::Pair, b: &super::Pair) -> Ordering {
     }
 }
 
+/// Where keys end, in bytes: parts that are shared count wherever they stand.
+const KEY_MAX: usize = 1 << 28;
+
 /// The structural key of a value: equal for values that set membership and `unique` take as the same.
 pub fn structural_key(value: &Value) -> String {
     enum Part<'a> {
@@ -158,6 +183,9 @@ pub fn structural_key(value: &Value) -> String {
     // Sets under way: where the key of the current member begins, and the keys of those before.
     let mut sets: Vec<(usize, Vec<String>)> = Vec::new();
     while let Some(part) = parts.pop() {
+        if out.len() > KEY_MAX {
+            break;
+        }
         let value = match part {
             Part::Text(text) => {
                 out.push_str(text);

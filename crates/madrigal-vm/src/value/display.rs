@@ -6,22 +6,45 @@ use std::fmt::{self, Write};
 
 impl fmt::Display for Value {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut parts = Vec::new();
-        shallow(self, &mut parts, f)?;
+        let (mut parts, mut written) = (vec![Part::Value(self)], 0);
         while let Some(part) = parts.pop() {
             match part {
-                Part::Value(value) => shallow(value, &mut parts, f)?,
-                Part::Text(text) => f.write_str(text)?,
+                Part::Value(value) => {
+                    written += value.as_str().map_or(1, str::len);
+                    shallow(value, &mut parts, f)?;
+                }
+                Part::Text(text) => {
+                    written += text.len();
+                    f.write_str(text)?;
+                }
+                Part::Items(mut items) => {
+                    if let Some(item) = items.next() {
+                        if items.len() > 0 {
+                            parts.push(Part::Items(items));
+                            parts.push(Part::Text(", "));
+                        }
+                        parts.push(Part::Value(item));
+                    }
+                }
+            }
+            if written > DISPLAY_MAX {
+                return f.write_str("...");
             }
         }
         Ok(())
     }
 }
 
+/// Where a display form ends that does not end itself: parts that are shared count wherever they stand, so a small
+/// value may have a form that nobody can hold. What makes texts refuses those that reach it.
+const DISPLAY_MAX: usize = 1 << 30;
+
 /// What is still to be written, last first.
 enum Part<'a> {
     Value(&'a Value),
     Text(&'a str),
+    /// The rest of a list.
+    Items(std::slice::Iter<'a, Value>),
 }
 
 fn shallow<'a>(value: &'a Value, parts: &mut Vec<Part<'a>>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -34,7 +57,10 @@ fn shallow<'a>(value: &'a Value, parts: &mut Vec<Part<'a>>, f: &mut fmt::Formatt
         Value::Duration(it) => f.write_str(&display_duration(*it)),
         Value::String(it) => f.write_str(it),
         Value::Bytes(it) => write!(f, "{it}"),
-        Value::List(items) => sequence("[", items.iter(), "]", parts, f),
+        Value::List(items) => {
+            parts.extend([Part::Text("]"), Part::Items(items.iter())]);
+            f.write_str("[")
+        }
         Value::Set(items) => sequence("set(", items.iter(), ")", parts, f),
         Value::Dict(entries) => fields("{", entries.iter(), parts, f),
         Value::Struct(it) => {

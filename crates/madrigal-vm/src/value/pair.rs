@@ -22,6 +22,11 @@ impl Pair {
         &self.0.0
     }
 
+    /// Whether both are the same object in memory.
+    pub fn same(&self, other: &Pair) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
     /// The second half.
     pub fn second(&self) -> &Value {
         &self.0.1
