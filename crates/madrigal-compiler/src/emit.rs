@@ -247,6 +247,9 @@ impl<'a> Emitter<'a> {
             return;
         }
         let before = self.state().bind(name, place, mutable);
+        if let (Storage::Register(src), Some(&cell)) = (place, self.state().scope().cells.get(name)) {
+            self.op(Instruction::SetCell { cell, src }, span);
+        }
         let taken = before.is_some_and(|it| !it.mutable)
             || before.is_none() && (self.state().scope().types.contains(name) || self.is_taken_here(name));
         if taken && !mutable {

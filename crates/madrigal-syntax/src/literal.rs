@@ -58,11 +58,15 @@ pub fn dedent(pieces: &[Piece<'_>]) -> Vec<String> {
             Piece::Hole => push_piece(&mut lines, Piece::Hole),
             Piece::Text(text) => {
                 let text = if index == 0 { drop_first_newline(text) } else { text };
-                for (nth, part) in text.split('\n').enumerate() {
-                    if nth > 0 {
+                let mut parts = text.split('\n').peekable();
+                while let Some(part) = parts.next() {
+                    // A file with line ends of two characters holds the same text.
+                    let ended = parts.peek().is_some();
+                    let part = if ended { part.strip_suffix('\r').unwrap_or(part) } else { part };
+                    push_piece(&mut lines, Piece::Text(part));
+                    if ended {
                         lines.push(Vec::new());
                     }
-                    push_piece(&mut lines, Piece::Text(part));
                 }
             }
         }
@@ -170,6 +174,7 @@ mod tests {
     fn multi_line_strings_lose_their_indentation() {
         assert_eq!(string_value("\"\"\"\n    a:\n      b\\n\n\n    \"\"\""), "a:\n  b\\n\n");
         assert_eq!(string_value("\"\"\"a\"\"\""), "a");
+        assert_eq!(string_value("\"\"\"\r\n  a\r\n  b\r\n  \"\"\""), "a\nb");
         assert_eq!(string_value("\"\"\"\"\"\""), "");
         let pieces = [Piece::Text("\n    server:\n      host="), Piece::Hole, Piece::Text("\n    ")];
         assert_eq!(dedent(&pieces), ["server:\n  host=", ""]);

@@ -32,7 +32,7 @@ const WRONG: &[(&str, &str)] = &[
     ("f(1, ]", "M0010 Expected expression, got ] at 1:6"),
     ("f(1 ]", "M0010 Expected ), got ] at 1:5"),
     ("let x: 5.5 = 1", "M0010 Expected type name, got float(5.5) at 1:8"),
-    ("name<>(1)", "M0010 Expected type argument, got > at 1:6"),
+    ("name<>(1)", "M0017 Expected type argument, got > at 1:6"),
     ("let x =", "M0011 Unexpected end of file, expected expression"),
     ("let x =\n\n", "M0011 Unexpected end of file, expected expression"),
     ("fn f() {\n  let x = 1\n", "M0011 Unexpected end of file, expected }"),

@@ -373,13 +373,11 @@ pub(crate) fn set_cell(cell: &Value, value: &Value) {
     }
 }
 
-pub(crate) fn get_cell(cell: &Value, name: &Str, call: bool) -> Result<Value, Fault> {
-    let role = if call { "builtin" } else { "variable" };
-    let content = match cell {
-        Value::Handle(handle) => handle.downcast::<Cell>().and_then(|it| it.0.get()),
+pub(crate) fn get_cell(cell: &Value) -> Option<Value> {
+    match cell {
+        Value::Handle(handle) => handle.downcast::<Cell>().and_then(|it| it.0.get()).cloned(),
         _ => None,
-    };
-    content.cloned().ok_or_else(|| Fault::plain(format!("Undefined {role}: {name}")))
+    }
 }
 
 /// The fault of reading an unknown name; the text with a suggestion is a runtime error.

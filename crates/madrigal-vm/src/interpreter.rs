@@ -195,10 +195,13 @@ impl Vm {
                 }
                 I::MakeCell { dst } => w.set(dst, crate::call::new_cell()),
                 I::SetCell { cell, src } => crate::call::set_cell(w.get(cell), w.get(src)),
-                I::GetCell { call, dst, cell, name } => {
-                    let name = &proto.names[name as usize];
-                    w.set(dst, check!(crate::call::get_cell(w.get(cell), name, call)));
-                }
+                I::TestCell { dst, cell } => test!(match crate::call::get_cell(w.get(cell)) {
+                    Some(function) => {
+                        w.set(dst, function);
+                        true
+                    }
+                    None => false,
+                }),
                 I::UndefinedVariable { text } => raise!(crate::call::undefined(&proto.constants[text as usize])),
                 I::AssignImmutable { name } => {
                     let name = &proto.names[name as usize];

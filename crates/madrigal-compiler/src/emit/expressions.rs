@@ -483,39 +483,45 @@ impl Emitter<'_> {
 
     /// Reads a name as a value.
     fn read_name(&mut self, name: &Name, dst: u16, span: Span) {
-        if let Some((place, _)) = self.resolve(name) {
-            return self.read_place(place, name, dst, Role::Read, span);
+        match self.resolve(name) {
+            Some((place, _)) => self.read_place(place, name, dst, Role::Read, span),
+            None if !self.read_given(name, dst, span) => {
+                let text = self.undefined_text(name);
+                self.op(I::UndefinedVariable { text }, span);
+            }
+            None => {}
         }
+    }
+
+    /// Reads what a name means that nothing in reach binds: a struct, a global, a builtin; false when it means nothing.
+    fn read_given(&mut self, name: &Name, dst: u16, span: Span) -> bool {
         if let Some(shape) = self.shape(name) {
-            return self.constructor(name, &shape, dst, span);
-        }
-        if let Some(value) = global(name, self.unit.builtins) {
-            return self.load(value, dst, span);
-        }
-        let function = if &**name == "argv" { "__argv" } else { name };
-        if let Some(builtin) = self.unit.builtins.function(function)
-            && (function == "__argv" || !name.starts_with("__"))
+            self.constructor(name, &shape, dst, span);
+        } else if let Some(value) = global(name, self.unit.builtins) {
+            self.load(value, dst, span);
+        } else if &**name == "argv"
+            && let Some(builtin) = self.unit.builtins.function("__argv")
         {
             let builtin = self.state().builder.builtin(builtin);
-            if function == "__argv" {
-                let at = self.state().allocate();
-                self.op(I::CallBuiltin { at, builtin, count: 0 }, span);
-                return self.op(I::Take { dst, src: at }, span);
-            }
-            return self.op(I::LoadBuiltin { dst, builtin }, span);
+            let at = self.state().allocate();
+            self.op(I::CallBuiltin { at, builtin, count: 0 }, span);
+            self.op(I::Take { dst, src: at }, span);
+        } else if let Some(builtin) = self.unit.builtins.function(name)
+            && !name.starts_with("__")
+        {
+            let builtin = self.state().builder.builtin(builtin);
+            self.op(I::LoadBuiltin { dst, builtin }, span);
+        } else if let Some(function) = self.unit.builtins.script(name) {
+            self.load(Value::Closure(function.clone()), dst, span);
+        } else if let Some(schema) = self.alias_schema(name) {
+            self.load(schema, dst, span);
+        } else {
+            return false;
         }
-        if let Some(function) = self.unit.builtins.script(name) {
-            return self.load(Value::Closure(function.clone()), dst, span);
-        }
-        if let Some(schema) = self.alias_schema(name) {
-            return self.load(schema, dst, span);
-        }
-        let text = self.undefined_text(name);
-        self.op(I::UndefinedVariable { text }, span);
+        true
     }
 
     pub(super) fn read_place(&mut self, place: Storage, name: &Name, dst: u16, role: Role, span: Span) {
-        let call = role == Role::Called;
         let instruction = match place {
             Storage::Register(src) if src == dst => return,
             Storage::Register(src) => I::Move { dst, src },
@@ -523,17 +529,27 @@ impl Emitter<'_> {
             Storage::Itself => I::LoadItself { dst },
             Storage::Function(function) => I::LoadFunction { dst, function },
             Storage::State(slot) => I::LoadState { dst, slot },
-            Storage::Cell(cell) => {
-                let name = self.name(name);
-                I::GetCell { call, dst, cell, name }
-            }
+            Storage::Cell(cell) => return self.read_cell(cell, name, dst, role, span),
             Storage::CapturedCell(capture) => {
                 self.op(I::LoadCapture { dst, capture }, span);
-                let name = self.name(name);
-                I::GetCell { call, dst, cell: dst, name }
+                return self.read_cell(dst, name, dst, role, span);
             }
         };
         self.op(instruction, span);
+    }
+
+    /// Reads a function that an enclosing scope declares later; until it has, the name means what it would without.
+    fn read_cell(&mut self, cell: u16, name: &Name, dst: u16, role: Role, span: Span) {
+        let done = self.state().builder.label();
+        self.op(I::TestCell { dst, cell }, span);
+        let to = self.state().builder.to(done);
+        self.op(I::Jump { to }, span);
+        if !self.read_given(name, dst, span) {
+            let kind = if role == Role::Called { "builtin" } else { "variable" };
+            let text = self.state().builder.constant(Value::from(format!("Undefined {kind}: {name}")));
+            self.op(I::UndefinedVariable { text }, span);
+        }
+        self.state().builder.place(done);
     }
 
     /// A struct's name as a function of one dict.

@@ -50,8 +50,8 @@ impl<'a> Emitter<'a> {
             StatementKind::Function(function) => {
                 self.declared.extend(function.name.iter().map(|it| it.0.clone()));
             }
-            StatementKind::Let { pattern: Pattern::Name(name, _), .. } => {
-                self.declared.insert(name.clone());
+            StatementKind::Let { pattern, .. } => {
+                self.declared.extend(names::bound_names(pattern).into_iter().cloned());
             }
             _ => {}
         }
@@ -113,7 +113,7 @@ impl<'a> Emitter<'a> {
     fn state_variable(&mut self, statement: &Statement) {
         let StatementKind::Let { pattern, mutable, value, .. } = &statement.kind else { return };
         self.open_scope();
-        self.bind_pattern(pattern, *mutable, value, statement.span);
+        self.bind_pattern(pattern, *mutable, value);
         let state = self.state();
         let names = state.scope().names.clone();
         let bound: Vec<(Name, Option<Binding>)> = names.into_iter().map(|it| (it.clone(), state.find(&it))).collect();

@@ -3,20 +3,53 @@
 use crate::hir::*;
 use std::collections::HashSet;
 
-/// All names read or called anywhere in a statement, nested functions included.
+/// All names read or called in the functions inside a statement.
 pub(super) fn mentioned(statement: &Statement, out: &mut HashSet<Name>) {
-    Walk { out }.statement(statement);
+    Walk { out, functions: 0 }.statement(statement);
 }
 
-/// Functions that a block declares itself: `fn`, and `let` or `var` of a closure literal.
-pub(super) fn declared_function(statement: &Statement) -> Option<&Name> {
+/// Names that a statement binds to what may be a function: `fn`, and `let` or `var` of what is no plain data.
+pub(super) fn declared_functions(statement: &Statement) -> Vec<&Name> {
     match &statement.kind {
-        StatementKind::Function(function) => function.name.as_ref().map(|(name, _)| name),
-        StatementKind::Let {
-            pattern: Pattern::Name(name, _), value: Expr { kind: ExprKind::Closure(_), .. }, ..
-        } => Some(name),
-        _ => None,
+        StatementKind::Function(function) => function.name.iter().map(|(name, _)| name).collect(),
+        StatementKind::Let { pattern, value, .. } if may_be_callable(value) => bound_names(pattern),
+        _ => Vec::new(),
     }
+}
+
+/// The names that a pattern binds.
+pub(super) fn bound_names(pattern: &Pattern) -> Vec<&Name> {
+    match pattern {
+        Pattern::Name(name, _) => vec![name],
+        Pattern::Dict { fields, rest, .. } => {
+            fields.iter().map(|it| &it.name.0).chain(rest.iter().map(|it| &it.0)).collect()
+        }
+        Pattern::List { items, rest, .. } => {
+            items.iter().map(|it| &it.name.0).chain(rest.iter().map(|it| &it.0)).collect()
+        }
+    }
+}
+
+fn may_be_callable(value: &Expr) -> bool {
+    !matches!(
+        value.kind,
+        ExprKind::Nil
+            | ExprKind::Bool(_)
+            | ExprKind::Int(_)
+            | ExprKind::Float(_)
+            | ExprKind::Duration(_)
+            | ExprKind::String(_)
+            | ExprKind::Interpolation(_)
+            | ExprKind::List(_)
+            | ExprKind::StructLiteral { .. }
+            | ExprKind::Binary { .. }
+            | ExprKind::And(..)
+            | ExprKind::Or(..)
+            | ExprKind::Unary { .. }
+            | ExprKind::Range { .. }
+            | ExprKind::Spawn(_)
+            | ExprKind::Parallel { .. }
+    )
 }
 
 /// Whether evaluating the expression may run statements of the same function, which may assign variables.
@@ -73,6 +106,8 @@ pub(super) fn has_block(expr: &Expr) -> bool {
 
 struct Walk<'a> {
     out: &'a mut HashSet<Name>,
+    /// Functions around the current place, of those inside the statement.
+    functions: usize,
 }
 
 impl Walk<'_> {
@@ -83,10 +118,18 @@ impl Walk<'_> {
     }
 
     fn function(&mut self, function: &Function) {
+        self.functions += 1;
         for param in &function.params {
             self.exprs(&param.default);
         }
         self.block(&function.body);
+        self.functions -= 1;
+    }
+
+    fn name(&mut self, name: &Name) {
+        if self.functions > 0 {
+            self.out.insert(name.clone());
+        }
     }
 
     fn exprs<'e>(&mut self, exprs: impl IntoIterator<Item = &'e Expr>) {
@@ -147,7 +190,7 @@ impl Walk<'_> {
             }
             StatementKind::Defer(body) => self.block(body),
             StatementKind::Assign { place, value, .. } => {
-                self.out.insert(place.root.0.clone());
+                self.name(&place.root.0);
                 for step in &place.steps {
                     if let PlaceStep::Index(index) = step {
                         self.expr(index);
@@ -168,11 +211,9 @@ impl Walk<'_> {
 
     fn expr(&mut self, expr: &Expr) {
         match &expr.kind {
-            ExprKind::Name(name) => {
-                self.out.insert(name.clone());
-            }
+            ExprKind::Name(name) => self.name(name),
             ExprKind::Call { name, arguments } => {
-                self.out.insert(name.0.clone());
+                self.name(&name.0);
                 self.arguments(arguments);
             }
             ExprKind::Interpolation(pieces) => self.exprs(pieces),

@@ -5,7 +5,7 @@ use crate::hir::{BinaryOperator, Expr, ExprKind, Place as HirPlace, PlaceStep};
 use madrigal_vm::Value;
 use madrigal_vm::bytecode::Instruction as I;
 
-/// Most steps of an assignable place.
+/// Most steps of one `SetPath`.
 const STEPS_MAX: usize = 8;
 
 impl Emitter<'_> {
@@ -103,10 +103,6 @@ impl Emitter<'_> {
 
     fn assign_path(&mut self, root: u16, place: &HirPlace, operator: Option<BinaryOperator>, value: &Expr, span: Span) {
         let count = place.steps.len();
-        if count > STEPS_MAX {
-            let message = format!("an assignment reaches at most {STEPS_MAX} steps into a value");
-            return self.compile_error(&message, place.span);
-        }
         if operator.is_none() && count == 1 {
             return self.assign_step(root, &place.steps[0], value, span);
         }
@@ -116,28 +112,44 @@ impl Emitter<'_> {
         if operator.is_none() {
             self.expr_to(value, src);
         }
-        let mut properties = 0;
-        for (position, step) in place.steps.iter().enumerate() {
-            let register = start + position as u16;
+        for (register, step) in (start..).zip(&place.steps) {
             match step {
-                PlaceStep::Property(name, step_span) => {
-                    properties |= 1 << position;
-                    self.load_text(name, register, *step_span);
-                }
+                PlaceStep::Property(name, step_span) => self.load_text(name, register, *step_span),
                 PlaceStep::Index(index) => self.expr_to(index, register),
             }
         }
+        // A long way down goes in parts; `objects` are what each starts from.
+        let parts: Vec<&[PlaceStep]> = place.steps.chunks(STEPS_MAX).collect();
+        let starts: Vec<u16> = (start..).step_by(STEPS_MAX).take(parts.len()).collect();
+        let mut objects = vec![root];
+        for (part, start) in parts.iter().zip(&starts).take(parts.len() - 1) {
+            let object = self.state().allocate();
+            self.read_path(objects[objects.len() - 1], part, *start, object);
+            objects.push(object);
+        }
+        let last = parts.len() - 1;
         if let Some(operator) = operator {
-            self.read_path(root, place, start, src);
+            self.read_path(objects[last], parts[last], starts[last], src);
             self.binary_with(operator, src, value, src, span);
         }
-        self.op(I::SetPath { properties, root, start, count: count as u16 }, span);
+        self.set_path(objects[last], parts[last], starts[last], span);
+        for at in (0..last).rev() {
+            self.op(I::Take { dst: starts[at + 1], src: objects[at + 1] }, span);
+            self.set_path(objects[at], parts[at], starts[at], span);
+        }
+    }
+
+    /// The steps stand from `start` on, the value behind them.
+    fn set_path(&mut self, root: u16, steps: &[PlaceStep], start: u16, span: Span) {
+        let is_property = |it: &PlaceStep| matches!(it, PlaceStep::Property(..));
+        let properties = steps.iter().rev().fold(0, |bits, step| bits << 1 | u8::from(is_property(step)));
+        self.op(I::SetPath { properties, root, start, count: steps.len() as u16 }, span);
     }
 
     /// `dst` = the present value of the place whose steps stand from `start` on.
-    fn read_path(&mut self, root: u16, place: &HirPlace, start: u16, dst: u16) {
+    fn read_path(&mut self, root: u16, steps: &[PlaceStep], start: u16, dst: u16) {
         let mut object = root;
-        for (position, step) in place.steps.iter().enumerate() {
+        for (position, step) in steps.iter().enumerate() {
             match step {
                 PlaceStep::Property(name, span) => {
                     let name = self.name(name);

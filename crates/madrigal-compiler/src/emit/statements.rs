@@ -38,38 +38,32 @@ impl Emitter<'_> {
         }
     }
 
-    /// Makes cells for functions of this block that something before them mentions.
+    /// Makes cells for functions of this block that functions before them mention.
     pub(super) fn prepare_cells(&mut self, statements: &[Statement]) {
         let top = self.states.len() == 1 && self.states[0].scopes.len() == 1;
         let needs = |it: &Name| !(top && self.slots.contains_key(it));
-        if !statements.iter().filter_map(names::declared_function).any(needs) {
+        if !statements.iter().flat_map(names::declared_functions).any(needs) {
             return;
         }
         let mut before = HashSet::new();
         for statement in statements {
-            if let Some(name) = names::declared_function(statement)
-                && before.contains(name)
-                && !(top && self.slots.contains_key(name))
-                && !self.state().scope().cells.contains_key(name)
-            {
-                let dst = self.state().allocate();
-                self.op(I::MakeCell { dst }, statement.span);
-                self.state().scope().cells.insert(name.clone(), dst);
+            for name in names::declared_functions(statement) {
+                if before.contains(name)
+                    && !(top && self.slots.contains_key(name))
+                    && !self.state().scope().cells.contains_key(name)
+                {
+                    let dst = self.state().allocate();
+                    self.op(I::MakeCell { dst }, statement.span);
+                    self.state().scope().cells.insert(name.clone(), dst);
+                }
             }
             names::mentioned(statement, &mut before);
         }
     }
 
-    fn fill_cell(&mut self, name: &Name, src: u16, span: Span) {
-        if let Some(&cell) = self.state().scope().cells.get(name) {
-            self.op(I::SetCell { cell, src }, span);
-        }
-    }
-
     pub(super) fn statement(&mut self, statement: &Statement) {
-        let span = statement.span;
         match &statement.kind {
-            StatementKind::Let { pattern, mutable, value, .. } => self.bind_pattern(pattern, *mutable, value, span),
+            StatementKind::Let { pattern, mutable, value, .. } => self.bind_pattern(pattern, *mutable, value),
             StatementKind::Function(function) => self.declare_function(function),
             StatementKind::Impl(it) => self.declare_impl(it),
             StatementKind::Struct(StructDeclaration { name, .. })
@@ -125,7 +119,7 @@ impl Emitter<'_> {
     }
 
     /// `let` and `var`.
-    pub(super) fn bind_pattern(&mut self, pattern: &Pattern, mutable: bool, value: &Expr, span: Span) {
+    pub(super) fn bind_pattern(&mut self, pattern: &Pattern, mutable: bool, value: &Expr) {
         match pattern {
             Pattern::Name(name, name_span) => {
                 let register = self.state().allocate();
@@ -136,7 +130,6 @@ impl Emitter<'_> {
                     _ => self.expr_to(value, register),
                 }
                 self.declare(name, Storage::Register(register), mutable, *name_span);
-                self.fill_cell(name, register, span);
             }
             Pattern::Dict { .. } | Pattern::List { .. } => {
                 let src = self.state().allocate();
@@ -215,7 +208,6 @@ impl Emitter<'_> {
                 let register = self.state().allocate();
                 self.closure(function, register, Str::from(&**name), Some(name.clone()));
                 self.declare(name, Storage::Register(register), false, *span);
-                self.fill_cell(name, register, *span);
             }
         }
     }

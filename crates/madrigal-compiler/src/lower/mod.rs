@@ -16,6 +16,7 @@ mod types;
 
 pub(crate) use agents::DECLARE;
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use madrigal_syntax::SyntaxKind::{self, *};
@@ -57,7 +58,9 @@ struct Lowerer {
 /// What lowering knows of a function while inside it.
 #[derive(Default)]
 struct Frame {
+    /// Variables assigned to, each once, in order.
     assigned: Vec<Name>,
+    assigned_known: HashSet<Name>,
     yields: bool,
     /// It is a `gen fn`.
     stream: bool,

@@ -132,9 +132,9 @@ impl Lowerer {
         if root.kind() == NAME_EXPR {
             place.root = name_of(&root);
             let name = place.root.0.clone();
-            let assigned = &mut self.frame().assigned;
-            if !assigned.contains(&name) {
-                assigned.push(name);
+            let frame = self.frame();
+            if frame.assigned_known.insert(name.clone()) {
+                frame.assigned.push(name);
             }
         } else {
             place.root.1 = span(&root);

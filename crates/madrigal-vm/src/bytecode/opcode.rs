@@ -110,7 +110,7 @@ opcodes! {
     StoreState { slot: Slot, src: Reg } "state of the module = src";
     MakeCell { dst: Reg } "dst = an empty cell for a function declared later in this scope";
     SetCell { cell: Reg, src: Reg } "fills the cell if src is callable";
-    GetCell { call: Flag, dst: Reg, cell: Reg, name: Name } "dst = content of the cell, an error naming `name`, as one that is called or read, when empty";
+    TestCell { dst: Reg, cell: Reg } "jump when the cell is filled; then dst = its content";
     UndefinedVariable { text: Const } "throws the text: no such variable";
     AssignImmutable { name: Name } "throws: assignment to an immutable binding";
     Redeclare { name: Name } "throws: second declaration of an immutable name";
