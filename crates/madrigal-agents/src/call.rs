@@ -52,6 +52,8 @@ pub struct Answer {
     pub first_token_ms: Option<i64>,
     /// Whether the numbers of tokens are estimates.
     pub estimated: bool,
+    /// Attempts that delivered no content.
+    pub empty_completions: u32,
 }
 
 /// What a call is at, for the reason of a timeout.
@@ -143,12 +145,13 @@ impl Call<'_> {
         let retries = self.plan.retries.unwrap_or_else(|| default_retries(&fields));
         let backoff = self.plan.backoff_ms.unwrap_or_else(|| fields.count("retry_delay_ms").unwrap_or(250));
         let mut request = self.plan.request.clone();
-        let mut retried = 0;
+        let (mut retried, mut empty) = (0, 0);
         let error = loop {
             let error = match self.attempt(&request, deltas).await {
-                Ok(answer) => return Ok(answer),
+                Ok(answer) => return Ok(Answer { empty_completions: empty, ..answer }),
                 Err(error) => error,
             };
+            empty += u32::from(error.reason == "empty_completion");
             if !error.is_transient() || deltas.started() {
                 return Err(error);
             }
@@ -237,6 +240,7 @@ impl Call<'_> {
             duration_ms: now - self.started,
             first_token_ms: reply.first_token_at.map(|it| it - self.started),
             estimated,
+            empty_completions: 0,
             reply,
         })
     }

@@ -18,6 +18,12 @@ impl Trace {
         self.add(run, kind, fields)
     }
 
+    /// Notes an event whose fields are known already; it with the fields that all events have.
+    pub fn emit_dict(&self, run: &Run, kind: &str, fields: Dict) -> Dict {
+        let fields: Vec<_> = fields.iter().map(|(key, it)| (key.clone(), it.clone())).collect();
+        self.add(run, kind, fields.iter().map(|(key, it)| (key.as_str(), it.clone())))
+    }
+
     fn add<'a>(&self, run: &Run, kind: &str, fields: impl IntoIterator<Item = (&'a str, Value)>) -> Dict {
         let mut event: Dict = fields.into_iter().map(|(name, value)| (Str::from(name), value)).collect();
         event.insert(Str::from("type"), Value::from(kind));

@@ -6,6 +6,7 @@
 
 #![forbid(unsafe_code)]
 
+mod agent;
 mod budget;
 mod builtins;
 mod call;
@@ -27,6 +28,7 @@ mod rates;
 mod redact;
 mod reply;
 mod schema;
+mod sessions;
 mod stream;
 mod structured;
 mod tools;
@@ -43,11 +45,15 @@ pub const PRELUDE: &str = include_str!("prelude.harn");
 
 /// Adds the library to a table.
 pub fn register(table: &mut BuiltinTable) {
+    agent::register(table);
+    agent::register_compaction(table);
     builtins::register(table);
     introspection::register(table);
     job::register(table);
     mock::register(table);
     rates::register(table);
+    sessions::register(table);
     stream::register(table);
     tools::register(table);
+    transcript::register(table);
 }

@@ -7,6 +7,7 @@ use crate::failure::LlmError;
 use crate::http;
 use crate::limiter::{Limiter, Limits};
 use crate::mock::Mock;
+use crate::sessions::Sessions;
 use crate::transport::ChatTransport;
 use madrigal_stdlib::{Run, TaskHost};
 use madrigal_vm::{Cx, Dict, Value};
@@ -30,6 +31,8 @@ pub struct Models {
     pub trace: Trace,
     /// Whether calls stay at the mock unless they name a provider.
     pub testing: bool,
+    /// The sessions of agents.
+    pub sessions: Sessions,
     /// Hooks around the execution of tools.
     pub tool_hooks: Mutex<Vec<Value>>,
     warned_of_mock: AtomicBool,
@@ -44,6 +47,7 @@ impl Models {
             ledger: Ledger::default(),
             trace: Trace::default(),
             testing,
+            sessions: Sessions::default(),
             tool_hooks: Mutex::default(),
             warned_of_mock: AtomicBool::new(false),
         }

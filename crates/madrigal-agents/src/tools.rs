@@ -5,6 +5,10 @@ mod literal;
 mod permission;
 mod registry;
 
+pub use execution::{Runner, snipped};
+pub use permission::{Guard, ceiling_of};
+pub use registry::formatted_result;
+
 use crate::extract::spans;
 use crate::failure::LlmError;
 use crate::messages::{field, items, some, text_field};

@@ -43,6 +43,8 @@ pub struct Runner {
     pub retries: u64,
     /// Delay before the first of these.
     pub backoff_ms: u64,
+    /// Monotonic time at which handlers are given up.
+    pub ends_at: Option<i64>,
 }
 
 /// What became of a call.
@@ -52,6 +54,8 @@ pub struct Ran {
     pub content: String,
     /// Whether it is an error.
     pub is_error: bool,
+    /// `ok`, `error` or `rejected`.
+    pub status: &'static str,
     /// What the handler gave, or the dict of the error.
     pub value: Value,
 }
@@ -59,16 +63,16 @@ pub struct Ran {
 impl Ran {
     fn error<const N: usize>(kind: &str, fields: [(&str, Value); N]) -> Ran {
         let value = Value::dict([("error", Value::from(kind))].into_iter().chain(fields));
-        Ran { content: json::stringify(&value), is_error: true, value }
+        Ran { content: json::stringify(&value), is_error: true, status: "error", value }
     }
 
     fn denied(tool: &str, reason: &str) -> Ran {
         let fields = [("tool", Value::from(tool)), ("reason", Value::from(reason))];
-        Ran::error("permission_denied", fields)
+        Ran { status: "rejected", ..Ran::error("permission_denied", fields) }
     }
 
     fn ok(value: Value) -> Ran {
-        Ran { content: rendered(&value), is_error: false, value }
+        Ran { content: rendered(&value), is_error: false, status: "ok", value }
     }
 }
 
@@ -167,6 +171,8 @@ impl Runner {
         };
         let timeout = field(entry, "timeout_ms").and_then(Value::as_millis).and_then(|it| u64::try_from(it).ok());
         let timeout = timeout.filter(|it| *it > 0).unwrap_or(TIMEOUT_MS);
+        let left = self.ends_at.map(|it| u64::try_from(it - self.run.now_monotonic()).unwrap_or(0).max(1));
+        let timeout = timeout.min(left.unwrap_or(u64::MAX));
         let mut retried = 0;
         loop {
             let started = self.run.now_monotonic();
@@ -268,7 +274,7 @@ fn tool_call(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Value, Fault> {
     let models = Models::of(&run);
     Ok(job(move |asker| async move {
         let (entries, guard) = (Arc::new(entries), Arc::new(Guard::default()));
-        let runner = Runner { run, models, asker, entries, guard, retries: 0, backoff_ms: 1000 };
+        let runner = Runner { run, models, asker, entries, guard, retries: 0, backoff_ms: 1000, ends_at: None };
         let ran = runner.call("tool_call_1", &name, &arguments).await;
         if !ran.is_error {
             return Ok(ran.value);

@@ -62,6 +62,11 @@ impl Guard {
         outside.then(|| format!("policy_ceiling: '{name}' is not among the tools of the policy"))
     }
 
+    /// What was noted since the last time.
+    pub fn take_noted(&self) -> Vec<Noted> {
+        std::mem::take(&mut *self.noted.lock())
+    }
+
     fn note(&self, kind: &'static str, tool: &str, text: &str) {
         self.noted.lock().push((kind, tool.to_owned(), text.to_owned()));
     }
@@ -215,4 +220,9 @@ impl Guard {
             _ => deny("approval_required".to_owned()),
         }
     }
+}
+
+/// The globs of `policy.tools`.
+pub fn ceiling_of(policy: &Dict) -> Option<Vec<String>> {
+    some(policy, "tools").map(|it| globs(Some(it)))
 }
