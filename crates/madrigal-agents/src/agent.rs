@@ -74,6 +74,8 @@ pub(crate) struct Agent {
     streak: (String, String, u64),
     /// Answers whose native calls were written as text.
     fallbacks: u64,
+    /// Entries of the inbox that this turn took and has not finished with.
+    taken: Vec<u64>,
 }
 
 impl Agent {
@@ -86,7 +88,8 @@ impl Agent {
         lease: Lease,
     ) -> Agent {
         let guard = Arc::new(options.guard(&lease.id));
-        let emitter = Emitter::new(cx.clone(), &lease.id, options.on_event.clone());
+        let subscribers = options.on_event.iter().cloned().chain(lease.subscribers()).collect();
+        let emitter = Emitter::new(cx.clone(), &lease.id, subscribers);
         let mut call_options = given.options.clone();
         for key in ["messages", "transcript", "session_id"] {
             call_options.remove(key);
@@ -116,6 +119,7 @@ impl Agent {
             schema_retries: 0,
             streak: (String::new(), String::new(), 0),
             fallbacks: 0,
+            taken: Vec::new(),
         }
     }
 
@@ -165,7 +169,13 @@ impl Agent {
             self.outcome.iterations += 1;
             self.emitter.iteration = self.outcome.iterations;
             self.emitter.emit("turn_start", Vec::new()).await;
-            let ended = match self.turn().await {
+            let ended = self.turn().await;
+            match &ended {
+                Ok(_) => self.lease.inbox.acknowledge(&self.taken),
+                Err(_) => self.lease.inbox.refuse(&self.taken),
+            };
+            self.taken.clear();
+            let ended = match ended {
                 Ok(ended) => ended,
                 Err(error) if error.category == "budget_exceeded" => Some(Status::BudgetExhausted),
                 Err(error) if error.category == "timeout" && self.is_late() => Some(Status::Deadline),
@@ -184,7 +194,10 @@ impl Agent {
 
     /// One turn; the status when it was the last.
     async fn turn(&mut self) -> Result<Option<Status>, LlmError> {
+        self.drain(0).await;
         self.compact(1).await;
+        // What arrived meanwhile is not summarized away, and is in this very request.
+        self.drain(1).await;
         let (plan, answer) = self.ask().await?;
         let config = self.cx.models.config();
         let result = reply::result(&config, &plan, &answer);
@@ -222,7 +235,9 @@ impl Agent {
             return Ok(None);
         }
         if !self.options.persistent {
-            return self.conclude(&plan, &text);
+            let wakes = ["tool_result", "worker_result", "user_message"];
+            let waiting = self.options.inbox && self.lease.inbox.snapshot().iter().any(|it| wakes.contains(&&*it.kind));
+            return if waiting { Ok(None) } else { self.conclude(&plan, &text) };
         }
         self.nudges += 1;
         if self.nudges > self.options.max_nudges {
@@ -231,6 +246,28 @@ impl Agent {
         }
         self.append(message("user", self.options.nudge.as_str()));
         Ok(None)
+    }
+
+    /// Appends what has reached the session from outside of the turn.
+    async fn drain(&mut self, which: usize) {
+        if !self.options.inbox {
+            return;
+        }
+        for entry in self.lease.inbox.take_where(|_| true, usize::MAX, true) {
+            self.taken.push(entry.sequence);
+            self.outcome.drained[which] += 1;
+            self.append(match entry.kind.as_str() {
+                "user_message" => message("user", entry.content.as_str()),
+                kind => feedback_message(kind, &entry.content),
+            });
+            let fields = vec![
+                ("kind", Value::from(entry.kind)),
+                ("sequence", Value::Int(i64::try_from(entry.sequence).unwrap_or(i64::MAX))),
+                ("drain", Value::from(which + 1)),
+                ("wait_ms", Value::Int(self.cx.run.now_ms() - entry.ts_ms)),
+            ];
+            self.emitter.emit("feedback_injected", fields).await;
+        }
     }
 
     /// Records what the model said.

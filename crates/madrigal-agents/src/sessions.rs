@@ -5,8 +5,10 @@ use crate::failure::LlmError;
 use crate::messages::{items, normalised, some, text_field};
 use crate::models::{Models, host};
 use crate::transcript;
+use madrigal_runtime::inbox::{Inbox, InboxHub};
 use madrigal_runtime::sync::{Lock, LockGuard};
-use madrigal_stdlib::{Run, TaskHost};
+use madrigal_stdlib::task::SESSION;
+use madrigal_stdlib::{Run, TaskHost, inbox};
 use madrigal_vm::{Args, Cx, Dict, Fault, Str, Value};
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
@@ -37,6 +39,8 @@ madrigal_vm::builtins! {
     "agent_session_trim" (id: string, keep_last: int) -> int = trim;
     /// Ends a session.
     "agent_session_close" (id: string, options: dict) -> nil = close;
+    /// Has a closure called with every event of a session.
+    "agent_subscribe" (id: string, subscriber: closure) -> nil = subscribe;
     /// Summaries of sessions, newest first.
     "agent_session_list" (options: dict) -> list = list;
 }
@@ -57,6 +61,10 @@ struct Session {
     events: Vec<Value>,
     summary: Option<String>,
     lock: Lock,
+    /// Keeps its inbox open.
+    inbox: Option<Arc<Inbox>>,
+    /// Closures that hear of its events.
+    subscribers: Vec<Value>,
 }
 
 /// The sessions of a run.
@@ -74,23 +82,28 @@ pub struct Lease {
     run: Arc<Run>,
     session: Session,
     stored: bool,
+    /// What reaches the loop from outside.
+    pub inbox: Inbox,
     _guard: Option<LockGuard>,
 }
 
-/// The task-local value that names the session of a task.
-const CURRENT: &str = "agent.session_id";
-
 /// The session whose loop a task runs in.
 pub fn current(host: &TaskHost) -> Option<String> {
-    host.values.as_ref()?.get(CURRENT).map(ToString::to_string)
+    host.session.as_deref().map(str::to_owned)
 }
 
 /// Makes a session the current one of a task; nil goes back to none.
 pub fn enter(host: &mut TaskHost, id: Value) {
     let values = host.values.get_or_insert_default();
     match id {
-        Value::Nil => drop(values.remove(CURRENT)),
-        id => drop(std::mem::replace(values.slot(&Str::from(CURRENT)), id)),
+        Value::Nil => {
+            values.remove(SESSION);
+            host.session = None;
+        }
+        id => {
+            host.session = Some(Arc::from(id.to_string()));
+            *values.slot(&Str::from(SESSION)) = id;
+        }
     }
 }
 
@@ -105,6 +118,7 @@ impl Sessions {
     pub async fn lease(
         &self,
         run: &Arc<Run>,
+        hub: &InboxHub,
         id: String,
         is_anonymous: bool,
         current: Option<String>,
@@ -113,6 +127,7 @@ impl Sessions {
             return Ok(Lease {
                 parent_id: None,
                 root_id: id.clone(),
+                inbox: hub.open(&id),
                 id,
                 run: run.clone(),
                 session: Session::default(),
@@ -120,16 +135,17 @@ impl Sessions {
                 _guard: None,
             });
         }
-        let lock = self.opened(run, &id).lock;
+        let lock = self.opened(run, hub, &id).lock;
         let busy = || LlmError::invalid("session is busy");
         if current.as_deref() == Some(id.as_str()) {
             return Err(busy());
         }
         let guard = lock.acquire().await.map_err(|_| busy())?;
-        let session = self.opened(run, &id);
+        let session = self.opened(run, hub, &id);
         Ok(Lease {
             parent_id: session.parent_id.clone(),
             root_id: session.root_id.clone(),
+            inbox: hub.open(&id),
             id,
             run: run.clone(),
             session,
@@ -138,7 +154,7 @@ impl Sessions {
         })
     }
 
-    fn opened(&self, run: &Run, id: &str) -> Session {
+    fn opened(&self, run: &Run, hub: &InboxHub, id: &str) -> Session {
         let mut sessions = self.0.lock();
         let number = run.next_id();
         let make = || Session {
@@ -146,6 +162,7 @@ impl Sessions {
             created_ms: run.now_ms(),
             updated_ms: run.now_ms(),
             number,
+            inbox: Some(Arc::new(hub.open(id))),
             ..Session::default()
         };
         sessions.entry(id.to_owned()).or_insert_with(make).clone()
@@ -160,6 +177,11 @@ impl Lease {
     /// What the next request is built from.
     pub fn visible(&self) -> Vec<Value> {
         self.session.visible.clone()
+    }
+
+    /// Who hears of its events.
+    pub fn subscribers(&self) -> Vec<Value> {
+        self.session.subscribers.clone()
     }
 
     /// Everything that was said.
@@ -198,7 +220,8 @@ fn open(cx: &mut Cx<'_>, args: Args<'_>) -> Result<String, Fault> {
         Value::Nil => fresh_id(&run, "session"),
         id => id.to_string(),
     };
-    models.sessions.opened(&run, &id);
+    let hub = inbox::hub(host(cx)).clone();
+    models.sessions.opened(&run, &hub, &id);
     if let Some(Value::Dict(metadata)) = args.dict(1).and_then(|it| some(it, "metadata")) {
         models.sessions.with(&id, |it| it.metadata = metadata.clone());
     }
@@ -262,7 +285,7 @@ fn snapshot(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Value, Fault> {
             ("branched_at_event_index", it.branched_at.map_or(Value::Nil, Value::Int)),
             ("created_ms", Value::Int(it.created_ms)),
             ("updated_ms", Value::Int(it.updated_ms)),
-            ("pending_inbox", Value::Int(0)),
+            ("pending_inbox", Value::from(it.inbox.as_ref().map_or(0, |it| it.pending_count()))),
         ] {
             dict.insert(key.into(), value);
         }
@@ -277,6 +300,7 @@ fn fork_of(cx: &mut Cx<'_>, name: &str, source: &str, target: &Value, keep: Opti
         Value::Nil => fresh_id(&run, "session"),
         id => id.to_string(),
     };
+    let hub = inbox::hub(host(cx)).clone();
     let mut sessions = models.sessions.0.lock();
     if sessions.contains_key(&target) {
         return Err(Fault::thrown(format!("{name}: session '{target}' exists")));
@@ -291,6 +315,8 @@ fn fork_of(cx: &mut Cx<'_>, name: &str, source: &str, target: &Value, keep: Opti
         updated_ms: run.now_ms(),
         number: run.next_id(),
         lock: Lock::default(),
+        inbox: Some(Arc::new(hub.open(&target))),
+        subscribers: Vec::new(),
         ..origin.clone()
     };
     if let Some(keep) = keep.map(|it| usize::try_from(it).unwrap_or(0)) {
@@ -345,8 +371,18 @@ fn trim(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Value, Fault> {
 
 fn close(cx: &mut Cx<'_>, args: Args<'_>) -> Result<(), Fault> {
     let id = args.string(0);
+    inbox::hub(host(cx)).close_session(&id);
     let closed = models(cx).1.sessions.0.lock().remove(id.as_str());
     closed.map(drop).ok_or_else(|| unknown("agent_session_close", &id))
+}
+
+fn subscribe(cx: &mut Cx<'_>, args: Args<'_>) -> Result<(), Fault> {
+    let (id, closure) = (args.string(0), args.get(1).clone());
+    if !closure.is_callable() {
+        return Err(Fault::thrown(format!("agent_subscribe: expected a closure, got {}", closure.type_name())));
+    }
+    let done = models(cx).1.sessions.with(&id, |it| it.subscribers.push(closure));
+    done.ok_or_else(|| unknown("agent_subscribe", &id))
 }
 
 fn list(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Value, Fault> {

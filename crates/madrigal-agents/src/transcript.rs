@@ -220,7 +220,8 @@ fn render(transcript: &Dict, only_public: bool) -> String {
     }
     for event in items(some(transcript, "events")) {
         let kind = text_field(event, "kind").unwrap_or_default();
-        if !matches!(kind, "message" | "tool_result") && !(only_public && is_hidden(event)) {
+        let is_left_out = matches!(kind, "message" | "tool_result") || (only_public && is_hidden(event));
+        if !is_left_out {
             lines.push(format!("[{kind}] {}", text_field(event, "text").unwrap_or_default()));
         }
     }

@@ -35,6 +35,9 @@ impl Failure for TaskFault {
     }
 }
 
+/// The task-local value that names the agent session a task works for, which its children inherit.
+pub const SESSION: &str = "agent.session_id";
+
 /// The state of a task that builtins see.
 pub struct TaskHost {
     /// The run it belongs to.
@@ -59,7 +62,8 @@ impl TaskHost {
     /// The state of a fresh task.
     pub fn new(run: Arc<Run>, context: TaskContext, values: Option<Dict>) -> TaskHost {
         let nodes = CancelStack::new(context.node());
-        TaskHost { run, context, nodes, values, session: None, held: Held::default(), stream: None, process: None }
+        let session = values.as_ref().and_then(|it| it.get(SESSION)).map(|it| Arc::from(it.display().as_str()));
+        TaskHost { run, context, nodes, values, session, held: Held::default(), stream: None, process: None }
     }
 }
 

@@ -35,12 +35,13 @@ fn agent_loop(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Value, Fault> {
     let named = some(&given.options, "session_id").map(ToString::to_string);
     let is_anonymous = named.is_none();
     let id = named.unwrap_or_else(|| sessions::fresh_id(&call_cx.run, "anonymous"));
+    let hub = madrigal_stdlib::inbox::hub(host(cx)).clone();
     sessions::enter(host(cx), Value::from(id.as_str()));
     Ok(job(move |asker| async move {
         let cx = CallCx { asker, ..call_cx };
         let mut given = given;
         let options = AgentOptions::of(&cx, &mut given)?;
-        let lease = cx.models.sessions.lease(&cx.run, id, is_anonymous, current).await?;
+        let lease = cx.models.sessions.lease(&cx.run, &hub, id, is_anonymous, current).await?;
         Ok(Agent::new(cx, &given, options, handed, lease).run(&given).await?)
     }))
 }

@@ -11,14 +11,14 @@ use std::sync::atomic::{AtomicI64, Ordering};
 pub(super) struct Emitter {
     cx: CallCx,
     session_id: String,
-    on_event: Option<Value>,
+    subscribers: Vec<Value>,
     seq: Arc<AtomicI64>,
     pub iteration: u64,
 }
 
 impl Emitter {
-    pub fn new(cx: CallCx, session_id: &str, on_event: Option<Value>) -> Emitter {
-        Emitter { cx, session_id: session_id.to_owned(), on_event, seq: Arc::default(), iteration: 0 }
+    pub fn new(cx: CallCx, session_id: &str, subscribers: Vec<Value>) -> Emitter {
+        Emitter { cx, session_id: session_id.to_owned(), subscribers, seq: Arc::default(), iteration: 0 }
     }
 
     /// Gives an event out. A subscriber that throws is not asked to explain.
@@ -32,8 +32,8 @@ impl Emitter {
         }
         let mut event = self.cx.models.trace.emit_dict(&self.cx.run, kind, event);
         event.insert(Str::from("seq"), Value::Int(seq));
-        if let Some(subscriber) = &self.on_event {
-            let _ = self.cx.asker.call(subscriber.clone(), Value::Dict(event)).await;
+        for subscriber in &self.subscribers {
+            let _ = self.cx.asker.call(subscriber.clone(), Value::Dict(event.clone())).await;
         }
     }
 }
@@ -52,7 +52,7 @@ impl Live {
 impl Deltas for Live {
     fn take(&mut self, delta: ChatDelta) -> Pending<'_, Result<(), LlmError>> {
         Box::pin(async move {
-            if self.emitter.on_event.is_some() {
+            if !self.emitter.subscribers.is_empty() {
                 match delta {
                     ChatDelta::Text(text) => self.emitter.emit("message_delta", vec![("delta", text.into())]).await,
                     ChatDelta::Thinking(text) => self.emitter.emit("thought_delta", vec![("delta", text.into())]).await,

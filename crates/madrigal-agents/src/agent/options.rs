@@ -87,6 +87,8 @@ pub struct AgentOptions {
     pub serial: bool,
     /// Repeats at which a hint is given, the result replaced, the handler not run.
     pub loop_detect: [u64; 3],
+    /// What reaches the session from outside is taken into the conversation.
+    pub inbox: bool,
     /// Monotonic time at which the loop ends.
     pub ends_at: Option<i64>,
     pub token_budget: Option<u64>,
@@ -171,6 +173,7 @@ impl AgentOptions {
             max_parallel_tools: usize::try_from(count("max_parallel_tools", 8)?.max(1)).unwrap_or(8),
             serial: read.text("tool_dispatch")?.as_deref() == Some("serial"),
             loop_detect: [count("loop_detect_warn", 2)?, count("loop_detect_block", 3)?, count("loop_detect_skip", 4)?],
+            inbox: read.text("inbox")?.as_deref() != Some("off"),
             ends_at: read.seconds("deadline")?.map(|it| now + i64::try_from(it.as_millis()).unwrap_or(i64::MAX - now)),
             token_budget: read.count("token_budget")?,
             stop_after_successful_tools: names(&read, "stop_after_successful_tools")?,

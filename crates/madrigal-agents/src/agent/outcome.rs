@@ -99,7 +99,7 @@ impl Outcome {
         let inbox = Value::dict([
             ("drained_first", int(self.drained[0])),
             ("drained_second", int(self.drained[1])),
-            ("pending", Value::Int(0)),
+            ("pending", Value::from(lease.inbox.pending_count())),
         ]);
         let trace = Value::dict([
             ("compactions", int(self.compactions)),
@@ -112,6 +112,8 @@ impl Outcome {
         ]);
         let optional = |it: &Option<String>| it.as_deref().map_or(Value::Nil, Value::from);
         let events = self.transcript_events.clone();
+        let left = lease.inbox.snapshot().into_iter().filter(|it| it.kind == "user_message");
+        let deferred = left.map(madrigal_stdlib::inbox::entry_value).collect();
         Value::dict([
             ("status", Value::from(status)),
             ("text", Value::from(self.texts.join("\n"))),
@@ -124,7 +126,7 @@ impl Outcome {
             ("session_id", Value::from(lease.id.as_str())),
             ("parent_session_id", optional(&lease.parent_id)),
             ("root_session_id", Value::from(lease.root_id.as_str())),
-            ("deferred_user_messages", Value::list(Vec::new())),
+            ("deferred_user_messages", Value::list(deferred)),
             ("transcript", transcript::with_events(&lease.id, messages.to_vec(), events, self.summary.as_deref())),
         ])
     }

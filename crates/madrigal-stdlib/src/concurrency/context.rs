@@ -64,6 +64,9 @@ fn runtime_context(cx: &mut Cx<'_>, _: Args<'_>) -> Result<Value, Fault> {
         ("cancelled", Value::Bool(host.nodes.is_cancelled())),
         ("debug", debug(host)),
     ];
+    if let Some(session) = &host.session {
+        fields.insert(Str::from("agent_session_id"), Value::from(&**session));
+    }
     for (name, value) in entries {
         fields.insert(Str::from(name), value);
     }
