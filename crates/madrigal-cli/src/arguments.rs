@@ -1,6 +1,7 @@
 //! The command line. Not here: what the commands do (`main.rs`).
 
 use clap::{Args, Parser, Subcommand};
+use madrigal::{Engine, Grant, NetRule, Permissions, is_permitted};
 use std::path::PathBuf;
 
 /// Runs Harn programs: small scripts whose tasks run on all cores and always clean up.
@@ -63,6 +64,77 @@ pub struct Run {
     /// The seed of --simulate
     #[arg(long, value_name = "S", requires = "simulate", default_value_t = 0)]
     pub seed: u64,
+    /// What the program may touch.
+    #[command(flatten)]
+    pub sandbox: Sandbox,
+}
+
+/// What the program may touch.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Sandbox")]
+pub struct Sandbox {
+    /// Allow nothing but what the options below allow
+    #[arg(long)]
+    pub sandbox: bool,
+    /// Directories and files that may be read; all without a value
+    #[arg(long, value_name = "DIR,..", num_args = 0..=1, require_equals = true, value_delimiter = ',')]
+    pub allow_read: Option<Vec<PathBuf>>,
+    /// Directories and files that may be written
+    #[arg(long, value_name = "DIR,..", num_args = 0..=1, require_equals = true, value_delimiter = ',')]
+    pub allow_write: Option<Vec<PathBuf>>,
+    /// Hosts that may be reached: a name, `*.suffix`, an address or a block of them, each with a port or without
+    #[arg(long, value_name = "HOST[:PORT],..", num_args = 0..=1, require_equals = true, value_delimiter = ',', value_parser = NetRule::parse)]
+    pub allow_net: Option<Vec<NetRule>>,
+    /// Programs that may be run
+    #[arg(long, value_name = "CMD,..", num_args = 0..=1, require_equals = true, value_delimiter = ',')]
+    pub allow_run: Option<Vec<String>>,
+    /// Environment variables that may be read
+    #[arg(long, value_name = "NAME,..", num_args = 0..=1, require_equals = true, value_delimiter = ',')]
+    pub allow_env: Option<Vec<String>>,
+    /// Model providers that may be called
+    #[arg(long, value_name = "PROVIDER,..", num_args = 0..=1, require_equals = true, value_delimiter = ',')]
+    pub allow_llm: Option<Vec<String>>,
+    /// Builtins that may not be called
+    #[arg(long, value_name = "NAME,..", value_delimiter = ',', conflicts_with = "allow")]
+    pub deny: Vec<String>,
+    /// The only builtins that may be called, besides a few that touch nothing
+    #[arg(long, value_name = "NAME,..", value_delimiter = ',')]
+    pub allow: Vec<String>,
+}
+
+impl Sandbox {
+    /// The permissions that the options describe.
+    pub fn permissions(&self) -> Permissions {
+        fn grant<T: Clone>(sandbox: bool, allowed: &Option<Vec<T>>) -> Grant<T> {
+            match allowed {
+                Some(granted) if !granted.is_empty() => Grant::Only(granted.clone()),
+                None if sandbox => Grant::Only(Vec::new()),
+                _ => Grant::All,
+            }
+        }
+        let Sandbox { sandbox, .. } = *self;
+        let here = std::env::current_dir().unwrap_or_default();
+        let absolute = |allowed: &Option<Vec<PathBuf>>| {
+            allowed.as_ref().map(|paths| paths.iter().map(|it| here.join(it)).collect::<Vec<_>>())
+        };
+        Permissions {
+            read: grant(sandbox, &absolute(&self.allow_read)),
+            write: grant(sandbox, &absolute(&self.allow_write)),
+            net: grant(sandbox, &self.allow_net),
+            run: grant(sandbox, &self.allow_run),
+            env: grant(sandbox, &self.allow_env),
+            llm: grant(sandbox, &self.allow_llm),
+        }
+    }
+
+    /// The engine for the builtins that may be called.
+    pub fn engine(&self) -> Engine {
+        match (self.deny.is_empty(), self.allow.is_empty()) {
+            (true, true) => Engine::new(),
+            (false, _) => Engine::restricted(|name| !self.deny.iter().any(|it| it == name)),
+            (true, false) => Engine::restricted(|name| is_permitted(name, &self.allow)),
+        }
+    }
 }
 
 impl Run {
@@ -95,4 +167,6 @@ Examples:
   madrigal run hello.harn -- one two      run a program with arguments
   madrigal run - < hello.harn             read it from standard input
   madrigal run -e 'println(argv)' a b     run a line, with arguments
+  madrigal run --sandbox --allow-read=data x.harn
+                                          without files other than those in data, network or programs
   HARN_TASK_FUEL=100 madrigal run x.harn  switch between tasks a hundred times as often";

@@ -49,6 +49,7 @@ fn run(arguments: Run) -> i32 {
         workers: arguments.workers.map(|it| it as usize),
         executor,
         argv,
+        permissions: arguments.sandbox.permissions(),
         stdout: Output::stdout(),
         stderr: Output::stderr(),
         stdin: Input::stdin(),
@@ -56,8 +57,9 @@ fn run(arguments: Run) -> i32 {
         virtual_time: false,
         check_calls: !is_text,
         interrupter,
+        ..Options::default()
     };
-    Engine::new().run(&source, options).status
+    arguments.sandbox.engine().run(&source, options).status
 }
 
 /// The program that the arguments name, and its own arguments.

@@ -1,7 +1,8 @@
 //! Files and directories. Everything that touches the disk runs on the blocking pool; only the calling task waits.
 
 use crate::host::{Run, run};
-use madrigal_vm::{Args, Cx, Fault, Value, Wait};
+use globset::Glob;
+use madrigal_vm::{Args, Bytes, Cx, Fault, Value, Wait};
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -12,10 +13,14 @@ madrigal_vm::builtins! {
     "read_file" (path: string) -> string, needs FsRead = read_file;
     /// Text of a file as a `Result`; never throws.
     "read_file_result" (path: string) -> enum, needs FsRead = read_file_result;
+    /// Bytes of a file.
+    "read_file_bytes" (path: string) -> bytes, needs FsRead = read_file_bytes;
     /// Lines of a file, without their ends.
     "read_lines" (path: string) -> list, needs FsRead = read_lines;
     /// Writes a text file, replacing what was there.
     "write_file" (path: string, content: string) -> nil, needs FsWrite = write_file;
+    /// Writes bytes to a file, replacing what was there.
+    "write_file_bytes" (path: string, content: bytes) -> nil, needs FsWrite = write_file_bytes;
     /// Adds to the end of a text file.
     "append_file" (path: string, content: string) -> nil, needs FsWrite = append_file;
     /// Whether there is a file or directory.
@@ -36,11 +41,22 @@ madrigal_vm::builtins! {
     "temp_dir" () -> string = temp_dir;
     /// Everything below a directory, parents first.
     "walk_dir" (root: string, options: dict) -> list, needs FsRead = walk_dir;
+    /// Paths below a directory that match a pattern, sorted.
+    "glob" (pattern: string, base: any = ".") -> list, needs FsRead = glob;
 }
 
-/// The path in an argument, made absolute.
-fn path(run: &Run, args: &Args<'_>, index: usize) -> PathBuf {
-    run.resolve(&args.string(index))
+/// The path in an argument, made absolute, that `name` reads.
+fn to_read(run: &Run, name: &str, args: &Args<'_>, index: usize) -> Result<PathBuf, Fault> {
+    let path = run.resolve(&args.string(index));
+    run.may_read(name, &path)?;
+    Ok(path)
+}
+
+/// The path in an argument, made absolute, that `name` writes.
+fn to_write(run: &Run, name: &str, args: &Args<'_>, index: usize) -> Result<PathBuf, Fault> {
+    let path = run.resolve(&args.string(index));
+    run.may_write(name, &path)?;
+    Ok(path)
 }
 
 /// Waits for disk work.
@@ -59,13 +75,13 @@ fn read_text(path: &Path, intro: &str) -> Result<String, Fault> {
 
 fn read_file(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Wait, Fault> {
     let run = run(cx);
-    let path = path(run, &args, 0);
+    let path = to_read(run, "read_file", &args, 0)?;
     Ok(on_disk(run, "read_file", move || read_text(&path, "Failed to read file ").map(Value::from)))
 }
 
 fn read_file_result(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Wait, Fault> {
     let run = run(cx);
-    let path = path(run, &args, 0);
+    let path = to_read(run, "read_file_result", &args, 0)?;
     Ok(on_disk(run, "read_file_result", move || {
         Ok(match read_text(&path, "Failed to read file ") {
             Ok(text) => Value::ok(Value::from(text)),
@@ -74,9 +90,18 @@ fn read_file_result(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Wait, Fault> {
     }))
 }
 
+fn read_file_bytes(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Wait, Fault> {
+    let run = run(cx);
+    let path = to_read(run, "read_file_bytes", &args, 0)?;
+    Ok(on_disk(run, "read_file_bytes", move || {
+        let bytes = fs::read(&path).map_err(|error| failed("Failed to read file ", &path, &error))?;
+        Ok(Value::Bytes(Bytes::from(bytes)))
+    }))
+}
+
 fn read_lines(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Wait, Fault> {
     let run = run(cx);
-    let path = path(run, &args, 0);
+    let path = to_read(run, "read_lines", &args, 0)?;
     Ok(on_disk(run, "read_lines", move || {
         let text = read_text(&path, "read_lines: ")?;
         Ok(Value::list(text.lines().map(Value::from).collect()))
@@ -85,7 +110,7 @@ fn read_lines(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Wait, Fault> {
 
 fn write_file(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Wait, Fault> {
     let run = run(cx);
-    let (path, content, enough) = (path(run, &args, 0), args.string(1), args.has(1));
+    let (path, content, enough) = (to_write(run, "write_file", &args, 0)?, args.string(1), args.has(1));
     Ok(on_disk(run, "write_file", move || {
         if enough {
             fs::write(&path, content.as_bytes()).map_err(|error| failed("Failed to write file ", &path, &error))?;
@@ -94,9 +119,22 @@ fn write_file(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Wait, Fault> {
     }))
 }
 
+fn write_file_bytes(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Wait, Fault> {
+    let Value::Bytes(content) = args.get(1) else {
+        let found = args.get(1).type_name();
+        return Err(Fault::thrown(format!("write_file_bytes expects bytes content, got {found}")));
+    };
+    let (run, content) = (run(cx), content.clone());
+    let path = to_write(run, "write_file_bytes", &args, 0)?;
+    Ok(on_disk(run, "write_file_bytes", move || {
+        fs::write(&path, &content).map_err(|error| failed("Failed to write file ", &path, &error))?;
+        Ok(Value::Nil)
+    }))
+}
+
 fn append_file(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Wait, Fault> {
     let run = run(cx);
-    let (path, content) = (path(run, &args, 0), args.string(1));
+    let (path, content) = (to_write(run, "append_file", &args, 0)?, args.string(1));
     Ok(on_disk(run, "append_file", move || {
         let opened = fs::OpenOptions::new().append(true).create(true).open(&path);
         let mut file = opened.map_err(|error| failed("Failed to open file ", &path, &error))?;
@@ -108,13 +146,13 @@ fn append_file(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Wait, Fault> {
 
 fn file_exists(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Wait, Fault> {
     let run = run(cx);
-    let path = path(run, &args, 0);
+    let path = to_read(run, "file_exists", &args, 0)?;
     Ok(on_disk(run, "file_exists", move || Ok(Value::Bool(path.exists()))))
 }
 
 fn delete_file(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Wait, Fault> {
     let run = run(cx);
-    let path = path(run, &args, 0);
+    let path = to_write(run, "delete_file", &args, 0)?;
     Ok(on_disk(run, "delete_file", move || {
         // A link to a directory is removed itself, never what it points to.
         if fs::symlink_metadata(&path).is_ok_and(|it| it.is_dir()) {
@@ -128,7 +166,7 @@ fn delete_file(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Wait, Fault> {
 
 fn copy_file(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Wait, Fault> {
     let run = run(cx);
-    let (from, to) = (path(run, &args, 0), path(run, &args, 1));
+    let (from, to) = (to_read(run, "copy_file", &args, 0)?, to_write(run, "copy_file", &args, 1)?);
     Ok(on_disk(run, "copy_file", move || {
         let copied = fs::copy(&from, &to);
         copied.map_err(|error| failed(&format!("Failed to copy {} to ", from.display()), &to, &error))?;
@@ -141,7 +179,7 @@ fn move_file(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Wait, Fault> {
         return Err(Fault::thrown("move_file: src and dst are required"));
     }
     let run = run(cx);
-    let (from, to) = (path(run, &args, 0), path(run, &args, 1));
+    let (from, to) = (to_write(run, "move_file", &args, 0)?, to_write(run, "move_file", &args, 1)?);
     Ok(on_disk(run, "move_file", move || {
         if fs::rename(&from, &to).is_err() {
             let copied = fs::copy(&from, &to);
@@ -155,7 +193,7 @@ fn move_file(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Wait, Fault> {
 
 fn mkdir(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Wait, Fault> {
     let run = run(cx);
-    let path = path(run, &args, 0);
+    let path = to_write(run, "mkdir", &args, 0)?;
     Ok(on_disk(run, "mkdir", move || {
         fs::create_dir_all(&path).map_err(|error| failed("Failed to create directory ", &path, &error))?;
         Ok(Value::Nil)
@@ -170,9 +208,15 @@ fn sorted_names(path: &Path) -> std::io::Result<Vec<String>> {
     Ok(names)
 }
 
+/// The directory relative paths start from, to be read.
+fn checked_root(run: &Run) -> Result<PathBuf, Fault> {
+    run.may_read("list_dir", run.execution_root())?;
+    Ok(run.execution_root().to_owned())
+}
+
 fn list_dir(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Wait, Fault> {
     let run = run(cx);
-    let path = if args.has(0) { path(run, &args, 0) } else { run.execution_root().to_owned() };
+    let path = if args.has(0) { to_read(run, "list_dir", &args, 0)? } else { checked_root(run)? };
     Ok(on_disk(run, "list_dir", move || {
         let names = sorted_names(&path).map_err(|error| failed("Failed to list directory ", &path, &error))?;
         Ok(Value::list(names.into_iter().map(Value::from).collect()))
@@ -181,7 +225,7 @@ fn list_dir(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Wait, Fault> {
 
 fn stat(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Wait, Fault> {
     let run = run(cx);
-    let path = path(run, &args, 0);
+    let path = to_read(run, "stat", &args, 0)?;
     Ok(on_disk(run, "stat", move || {
         let found = fs::metadata(&path).map_err(|error| failed("Failed to stat ", &path, &error))?;
         let modified = found.modified().ok().and_then(|it| it.duration_since(UNIX_EPOCH).ok()).unwrap_or_default();
@@ -207,12 +251,21 @@ fn walk_dir(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Wait, Fault> {
     let option = |name: &str| args.dict(1).and_then(|it| it.get(name)).cloned().unwrap_or_default();
     let depth_max = option("max_depth").as_int().map_or(i64::MAX, |it| it.max(0));
     let follow = option("follow_symlinks").is_truthy();
-    let (shown, path) = (PathBuf::from(args.string(0).as_str()), path(run, &args, 0));
-    Ok(on_disk(run, "walk_dir", move || Ok(Value::list(walk(shown, path, depth_max, follow)))))
+    let (shown, path) = (PathBuf::from(args.string(0).as_str()), to_read(run, "walk_dir", &args, 0)?);
+    let work = run.clone();
+    // A followed link may lead out of what may be read.
+    let may_enter = move |path: &Path| !follow || work.may_read("walk_dir", path).is_ok();
+    Ok(on_disk(run, "walk_dir", move || Ok(Value::list(walk(shown, path, depth_max, follow, &may_enter)))))
 }
 
 /// Entries in depth-first order with a stack of its own.
-fn walk(shown: PathBuf, path: PathBuf, depth_max: i64, follow: bool) -> Vec<Value> {
+fn walk(
+    shown: PathBuf,
+    path: PathBuf,
+    depth_max: i64,
+    follow: bool,
+    may_enter: &dyn Fn(&Path) -> bool,
+) -> Vec<Value> {
     // Following links can lead into a directory that contains itself.
     const DEPTH_LIMIT: i64 = 255;
     let mut entries = Vec::new();
@@ -226,12 +279,46 @@ fn walk(shown: PathBuf, path: PathBuf, depth_max: i64, follow: bool) -> Vec<Valu
             ("is_file", Value::Bool(found.is_file())),
             ("depth", Value::Int(depth)),
         ]));
-        if found.is_dir() && depth < depth_max.min(DEPTH_LIMIT) {
+        if found.is_dir() && depth < depth_max.min(DEPTH_LIMIT) && may_enter(&path) {
             let names = sorted_names(&path).unwrap_or_default();
             pending.extend(names.into_iter().rev().map(|name| (shown.join(&name), path.join(&name), depth + 1)));
         }
     }
     entries
+}
+
+fn glob(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Wait, Fault> {
+    let pattern = args.string(0);
+    if pattern.is_empty() || args.get(0).is_nil() {
+        return Err(Fault::thrown("glob: pattern is required"));
+    }
+    let base = match args.get(1) {
+        Value::Dict(options) => options.get("base").filter(|it| !it.is_nil()).map(Value::display),
+        Value::Nil => None,
+        other => Some(other.display()),
+    };
+    let base = base.unwrap_or_else(|| ".".into());
+    let matcher = Glob::new(&pattern).map_err(|error| Fault::thrown(format!("glob: {error}")))?.compile_matcher();
+    let run = run(cx);
+    let path = run.resolve(&base);
+    run.may_read("glob", &path)?;
+    Ok(on_disk(run, "glob", move || {
+        let mut found = Vec::new();
+        let mut pending = vec![(PathBuf::new(), path)];
+        while let Some((below, path)) = pending.pop() {
+            for name in sorted_names(&path).unwrap_or_default() {
+                let (below, path) = (below.join(&name), path.join(&name));
+                if matcher.is_match(&below) {
+                    found.push(Path::new(base.as_str()).join(&below).to_string_lossy().into_owned());
+                }
+                if fs::symlink_metadata(&path).is_ok_and(|it| it.is_dir()) {
+                    pending.push((below, path));
+                }
+            }
+        }
+        found.sort();
+        Ok(Value::list(found.into_iter().map(Value::from).collect()))
+    }))
 }
 
 #[cfg(test)]

@@ -13,11 +13,22 @@ pub use output::{Captured, Output};
 pub use random::Generator;
 pub use surroundings::{RealTime, Surroundings, Work};
 
-use crate::http::Clients;
+use crate::breakers::Breakers;
+use crate::egress::Egress;
+use crate::event_log::EventLog;
+use crate::host_call::HostMocks;
+use crate::http::Http;
 use crate::input::MockedInput;
 use crate::regexes::Patterns;
+use crate::sandbox::Permissions;
+use crate::shells::Chosen;
+use crate::store::Durable;
 use crate::task::{TaskHost, TaskState};
+use crate::templates::Prompts;
 use crate::terminal::Terminal;
+use crate::tracing::Traces;
+use crate::transports::Transports;
+use crate::waitpoints::Waitpoints;
 use madrigal_vm::{Cx, Fault, Value};
 use parking_lot::Mutex;
 use std::any::{Any, TypeId};
@@ -26,6 +37,7 @@ use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::task::Poll;
 use std::time::Duration;
 
 /// How a run is set up.
@@ -42,6 +54,8 @@ pub struct RunOptions {
     pub execution_root: PathBuf,
     /// Environment variables; `None` is those of the process.
     pub environment: Option<BTreeMap<String, String>>,
+    /// What may be touched.
+    pub permissions: Permissions,
     /// Seed of `random` and friends; `None` draws one.
     pub seed: Option<u64>,
     /// Settings of tasks.
@@ -59,6 +73,7 @@ impl Default for RunOptions {
             argv: Vec::new(),
             execution_root: std::env::current_dir().unwrap_or_else(|_| PathBuf::from("/")),
             environment: None,
+            permissions: Permissions::default(),
             seed: None,
             tasks: TaskState::default(),
             surroundings: Arc::new(RealTime::new()),
@@ -76,8 +91,28 @@ pub struct Run {
     pub stdin: Input,
     /// What only tasks need.
     pub tasks: TaskState,
-    /// HTTP clients and sessions.
-    pub(crate) http: Clients,
+    /// HTTP clients, sessions, mocks and streams.
+    pub(crate) http: Http,
+    /// Server-sent events and WebSockets.
+    pub(crate) transports: Transports,
+    /// Which hosts may be reached.
+    pub(crate) egress: Egress,
+    /// Mocks of host calls.
+    pub(crate) host_mocks: HostMocks,
+    /// Store and checkpoints.
+    pub(crate) durable: Durable,
+    /// Events by topic.
+    pub(crate) events: EventLog,
+    /// Named one-shot signals.
+    pub(crate) waitpoints: Waitpoints,
+    /// Open spans.
+    pub(crate) traces: Traces,
+    /// Circuit breakers.
+    pub(crate) breakers: Breakers,
+    /// The default shell, when the script chose one.
+    pub(crate) shell: Chosen,
+    /// How many prompts were used.
+    pub(crate) prompts: Prompts,
     /// Compiled regular expressions.
     pub(crate) patterns: Patterns,
     /// A text in place of standard input.
@@ -89,6 +124,7 @@ pub struct Run {
     argv: Vec<String>,
     execution_root: PathBuf,
     environment: Option<BTreeMap<String, String>>,
+    permissions: Permissions,
     random: Mutex<Generator>,
     /// Whether all randomness comes from a seed, so that the run can be repeated.
     seeded: bool,
@@ -111,7 +147,17 @@ impl Run {
             stderr: options.stderr,
             stdin: options.stdin,
             tasks: options.tasks,
-            http: Clients::default(),
+            http: Http::default(),
+            transports: Transports::default(),
+            egress: Egress::default(),
+            host_mocks: HostMocks::default(),
+            durable: Durable::default(),
+            events: EventLog::default(),
+            waitpoints: Waitpoints::default(),
+            traces: Traces::default(),
+            breakers: Breakers::default(),
+            shell: Chosen::default(),
+            prompts: Prompts::default(),
             patterns: Patterns::default(),
             mocked_input: MockedInput::default(),
             terminal: Terminal::default(),
@@ -120,6 +166,7 @@ impl Run {
             execution_root: options.execution_root,
             environment: options.environment,
             seeded: options.seed.is_some(),
+            permissions: options.permissions,
             random: Mutex::new(options.seed.map_or_else(Generator::unpredictable, Generator::from_seed)),
             surroundings: options.surroundings,
             log_level: AtomicU8::new(0),
@@ -160,6 +207,11 @@ impl Run {
             Some(fixed) => fixed.get(name).cloned(),
             None => std::env::var_os(name).map(|it| it.to_string_lossy().into_owned()),
         }
+    }
+
+    /// What may be touched.
+    pub(crate) fn permissions(&self) -> &Permissions {
+        &self.permissions
     }
 
     /// The variables, when they are not those of the process.
@@ -214,6 +266,22 @@ impl Run {
     /// Waits on the clock of the run.
     pub async fn sleep(&self, time: Duration) {
         self.surroundings.sleep(time).await;
+    }
+
+    /// The result of `work`, unless the limit passes first on the clock of the run; then `work` is dropped.
+    pub async fn within<T>(&self, limit: Option<Duration>, work: impl Future<Output = T>) -> Option<T> {
+        match limit {
+            Some(limit) => first(work, self.sleep(limit)).await,
+            None => Some(work.await),
+        }
+    }
+
+    /// Like [`Run::within`], for work that waits for the outside. Virtual time stands still meanwhile, so real time
+    /// counts as well: what stalls outside must not hold up the run for ever.
+    pub async fn within_outside<T>(&self, limit: Option<Duration>, work: impl Future<Output = T>) -> Option<T> {
+        let Some(limit) = limit.filter(|_| self.is_time_mocked()) else { return self.within(limit, work).await };
+        let real = self.external(async move { tokio::time::sleep(limit).await });
+        first(work, first(real, self.sleep(limit))).await
     }
 
     /// Carries out `future`, which waits for something outside the runtime: sockets, processes, files.
@@ -274,6 +342,18 @@ impl Run {
     pub(crate) fn set_log_level(&self, level: u8) {
         self.log_level.store(level, Ordering::Relaxed);
     }
+}
+
+/// The result of `work`, unless `alarm` ends first.
+async fn first<T, U>(work: impl Future<Output = T>, alarm: impl Future<Output = U>) -> Option<T> {
+    let (mut work, mut alarm) = (std::pin::pin!(work), std::pin::pin!(alarm));
+    std::future::poll_fn(|cx| {
+        if let Poll::Ready(outcome) = work.as_mut().poll(cx) {
+            return Poll::Ready(Some(outcome));
+        }
+        alarm.as_mut().poll(cx).map(|_| None)
+    })
+    .await
 }
 
 /// The run a builtin is called in.

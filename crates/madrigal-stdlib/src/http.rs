@@ -1,22 +1,59 @@
 //! The HTTP client: builtins, attempts and retries. What a call asks for is read in `request.rs`, which connection
-//! pool it uses in `clients.rs`. A status is a result; only what keeps an answer from arriving throws.
+//! pool it uses in `clients.rs`, what answers instead of a server in `mocks.rs`. A status is a result; only what keeps
+//! an answer from arriving throws.
 
 mod clients;
+mod guard;
+mod handles;
+mod mocks;
+mod multipart;
+mod redaction;
 mod request;
+mod response;
+mod server;
+mod streams;
+mod tls;
 
-pub(crate) use clients::Clients;
+pub(crate) use handles::{Counter, Open, handle};
+pub(crate) use mocks::matches;
+pub(crate) use redaction::redacted_url;
+pub(crate) use guard::permit;
 
 use crate::host::{Run, run};
-use madrigal_vm::{Args, Cx, Dict, Fault, Str, Value, Wait};
+use clients::Clients;
+use guard::Blocked;
+use madrigal_vm::{Args, BuiltinTable, Cx, Dict, Fault, Str, Value, Wait};
+use mocks::Mocks;
 use request::Request;
-use reqwest::Response;
 use std::error::Error;
 use std::future::Future;
-use std::pin::pin;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::task::Poll;
 use std::time::Duration;
+use server::Servers;
+use streams::Streams;
 use tokio::io::AsyncWriteExt;
+
+/// Connections, mocks and handles of a run.
+#[derive(Default)]
+pub(crate) struct Http {
+    clients: Clients,
+    mocks: Mocks,
+    pub(crate) streams: Streams,
+    servers: Servers,
+    /// Numbers the handles of all transports.
+    pub(crate) counter: Counter,
+}
+
+/// Adds the builtins of this area.
+pub fn register_all(table: &mut BuiltinTable) {
+    register(table);
+    mocks::register(table);
+    response::register(table);
+    server::register(table);
+    streams::register(table);
+    tls::register(table);
+}
 
 madrigal_vm::builtins! {
     /// Gets a URL; a dict `{status, headers, body, ok}`.
@@ -42,8 +79,8 @@ madrigal_vm::builtins! {
 }
 
 /// The client, with its connections, that requests to `url` with these options share; `options` as of the builtins.
-pub fn shared_client(run: &Run, url: &reqwest::Url, options: &Dict) -> Result<reqwest::Client, Fault> {
-    run.http.client(&clients::ClientKey::of(url, options)?)
+pub fn shared_client(run: &Arc<Run>, url: &reqwest::Url, options: &Dict) -> Result<reqwest::Client, Fault> {
+    run.http.clients.client(run, &clients::ClientKey::of(guard::MODELS, url, options)?)
 }
 
 /// The longest body that is taken into memory.
@@ -107,25 +144,13 @@ fn http_request(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Wait, Fault> {
 
 fn http_session(cx: &mut Cx<'_>, args: Args<'_>) -> Result<String, Fault> {
     let run = run(cx);
-    run.http.open_session(run.next_id(), options(&args, 0))
-}
-
-/// The name of a session, from a string or a dict with `id`.
-fn session_id(args: &Args<'_>, name: &str) -> Result<Str, Fault> {
-    match args.get(0) {
-        Value::String(id) => Ok(id.clone()),
-        Value::Dict(it) => match it.get("id") {
-            Some(id) => Ok(id.display()),
-            None => Err(Fault::thrown(format!("{name}: handle dict must contain id"))),
-        },
-        _ => Err(Fault::thrown(format!("{name}: first argument must be a handle string or dict"))),
-    }
+    run.http.clients.open_session(&run.http.counter, options(&args, 0))
 }
 
 fn http_session_request(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Wait, Fault> {
     let name = "http_session_request";
     let run = run(cx);
-    let id = session_id(&args, name)?;
+    let id = handle(&args, name)?;
     let (method, url) = (needed(&args, 1, name, "method")?, needed(&args, 2, name, "URL")?);
     let mut options = options(&args, 3);
     options.insert(Str::from("session"), Value::String(id));
@@ -133,16 +158,18 @@ fn http_session_request(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Wait, Fault> 
 }
 
 fn http_session_close(cx: &mut Cx<'_>, args: Args<'_>) -> Result<bool, Fault> {
-    let id = session_id(&args, "http_session_close")?;
-    Ok(run(cx).http.close_session(&id))
+    let id = handle(&args, "http_session_close")?;
+    Ok(run(cx).http.clients.close_session(&id))
 }
 
 /// The options merged over those of the session they name.
 fn with_session(run: &Run, options: Dict) -> Result<Dict, Fault> {
-    let Some(session) = options.get("session").filter(|it| !it.is_nil()).map(Value::display) else {
-        return Ok(options);
+    let session = match options.get("session") {
+        None | Some(Value::Nil) => return Ok(options),
+        Some(Value::Dict(session)) => session.get("id").cloned().unwrap_or_default().display(),
+        Some(other) => other.display(),
     };
-    let defaults = run.http.session(&session);
+    let defaults = run.http.clients.session(&session);
     let unknown = || Fault::thrown(format!("http_session_request: unknown HTTP session '{session}'"));
     let mut merged = defaults.ok_or_else(unknown)?;
     for (key, value) in options.iter() {
@@ -151,85 +178,172 @@ fn with_session(run: &Run, options: Dict) -> Result<Dict, Fault> {
     Ok(merged)
 }
 
+/// The request that a call describes, checked as far as it can be before mocks are asked.
+pub(crate) fn plan(run: &Arc<Run>, name: &'static str, method: &str, url: &str, options: Dict) -> Result<Request, Fault> {
+    let request = Request::new(run, name, method, url, &with_session(run, options)?)?;
+    if request.surface() == "http_request" {
+        run.egress.check(run, request.surface(), &request.url_text)?;
+    }
+    Ok(request)
+}
+
 fn start(run: &Arc<Run>, name: &'static str, method: &str, url: &str, options: Dict) -> Result<Wait, Fault> {
-    let request = Request::new(method, url, &with_session(run, options)?)?;
+    let request = plan(run, name, method, url, options)?;
     let run = Arc::clone(run);
-    Ok(Wait::new(name, async move { send(&run, &request, BodyTo::Memory).await }))
+    Ok(Wait::new(name, async move { answer(&run, request, BodyTo::Memory).await }))
 }
 
 fn http_download(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Wait, Fault> {
     let name = "http_download";
     let run = Arc::clone(run(cx));
     let (url, path) = (needed(&args, 0, name, "URL")?, needed(&args, 1, name, "path")?);
-    let options = with_session(&run, options(&args, 2))?;
-    let method = options.get("method").map_or(Str::from("GET"), Value::display);
-    let request = Request::new(&method, &url, &options)?;
+    let options = options(&args, 2);
+    let method = options.get("method").filter(|it| !it.is_nil()).map_or_else(|| Str::from("GET"), Value::display);
+    let request = plan(&run, name, &method, &url, options)?;
     let path = run.resolve(&path);
-    Ok(Wait::new(name, async move { send(&run, &request, BodyTo::File(path)).await }))
+    run.may_write(name, &path)?;
+    Ok(Wait::new(name, async move { answer(&run, request, BodyTo::File(path)).await }))
 }
 
 /// Where the body of an answer goes.
 enum BodyTo {
     Memory,
-    File(std::path::PathBuf),
+    File(PathBuf),
+    /// It stays to be read.
+    Open,
 }
 
 /// Why an attempt brought no answer.
-enum Failure {
+pub(crate) enum Failure {
     /// Another attempt may help.
     Passing(String),
-    Final(String),
+    Final(Fault),
+}
+
+impl Failure {
+    fn text(text: String) -> Failure {
+        Failure::Final(Fault::thrown(text))
+    }
+
+    pub(crate) fn into_fault(self) -> Fault {
+        match self {
+            Failure::Passing(text) => Fault::thrown(text),
+            Failure::Final(fault) => fault,
+        }
+    }
+}
+
+/// What the attempts of a request gave.
+enum Done {
+    Answer(Value),
+    Open(Opened),
+}
+
+/// An answer whose body was not read.
+pub(crate) enum Opened {
+    Mocked(mocks::Response),
+    Real(reqwest::Response),
+}
+
+/// The answer to a request as a value.
+async fn answer(run: &Arc<Run>, request: Request, body_to: BodyTo) -> Result<Value, Fault> {
+    match send(run, request, body_to).await? {
+        Done::Answer(value) => Ok(value),
+        Done::Open(_) => Ok(Value::Nil),
+    }
+}
+
+/// The answer to a request with its body still to be read.
+pub(crate) async fn open(run: &Arc<Run>, request: Request) -> Result<Opened, Fault> {
+    match send(run, request, BodyTo::Open).await? {
+        Done::Open(opened) => Ok(opened),
+        Done::Answer(_) => Err(Fault::runtime("internal error: a response was read")),
+    }
 }
 
 /// All attempts of a request.
-async fn send(run: &Arc<Run>, request: &Request, body_to: BodyTo) -> Result<Value, Fault> {
-    let client = run.http.client(&request.client)?;
+async fn send(run: &Arc<Run>, mut request: Request, body_to: BodyTo) -> Result<Done, Fault> {
+    request.prepare(run).await?;
     let mut attempt = 0;
     loop {
         let may_retry = attempt < request.retries && request.may_retry;
-        let work = run.external(exchange(&client, request, &body_to, may_retry));
-        let outcome = within(run, request.timeout, work).await;
+        let outcome = match run.http.mocks.answer(&request) {
+            Some(mocked) => mocked_exchange(run, &request, mocked, &body_to, may_retry).await,
+            None => {
+                run.egress.check(run, request.surface(), &request.url_text)?;
+                guard::permit(run, request.name, &request.url)?;
+                let client = run.http.clients.client(run, &request.client)?;
+                let work = run.external(exchange(run, &client, &request, &body_to, may_retry));
+                within(run, request.timeout, work).await
+            }
+        };
         let hint = match outcome {
-            Ok(Exchange::Answer(value)) => return Ok(value),
+            Ok(Exchange::Done(done)) => return Ok(done),
             Ok(Exchange::Retry(hint)) => hint,
             Err(Failure::Passing(_)) if may_retry => None,
-            Err(Failure::Passing(text) | Failure::Final(text)) => return Err(Fault::thrown(text)),
+            Err(failure) => return Err(failure.into_fault()),
         };
-        run.sleep(delay(run, request, attempt, hint)).await;
+        run.sleep(pause(run, request.backoff, attempt, hint)).await;
         attempt += 1;
     }
 }
 
-fn delay(run: &Run, request: &Request, attempt: u32, hint: Option<Duration>) -> Duration {
-    let jitter = run.random(|it| 0.75 + it.fraction() * 0.5);
-    let backoff = request.backoff.as_secs_f64() * 2f64.powi(attempt.min(60) as i32) * jitter;
-    let backoff = Duration::from_secs_f64(backoff.min(RETRY_DELAY_MAX.as_secs_f64()));
-    backoff.max(hint.unwrap_or_default()).min(RETRY_DELAY_MAX)
+/// How long to wait before the next attempt.
+fn pause(run: &Run, backoff: Duration, attempt: u32, hint: Option<Duration>) -> Duration {
+    let spread = run.random(|generator| 0.75 + generator.fraction() / 2.0);
+    let seconds = (backoff.as_secs_f64() * 2f64.powi(attempt.min(30) as i32) * spread).min(RETRY_DELAY_MAX.as_secs_f64());
+    Duration::from_secs_f64(seconds).max(hint.unwrap_or_default()).min(RETRY_DELAY_MAX)
+}
+
+/// What a mock gives for one attempt.
+async fn mocked_exchange(
+    run: &Run,
+    request: &Request,
+    response: mocks::Response,
+    body_to: &BodyTo,
+    may_retry: bool,
+) -> Result<Exchange, Failure> {
+    let status = response.status;
+    if may_retry && request.retry_on.iter().any(|it| i64::from(*it) == status) {
+        let hint = request.wanted_pause(status, response.header("retry-after").as_deref(), run.now_ms());
+        return Ok(Exchange::Retry(hint));
+    }
+    let body = match body_to {
+        BodyTo::Memory => ("body", Value::String(response.body)),
+        BodyTo::Open => return Ok(Exchange::Done(Done::Open(Opened::Mocked(response)))),
+        BodyTo::File(path) => {
+            let written = run.external(tokio::fs::write(path, response.body.as_bytes().to_vec())).await;
+            written.map_err(|error| not_saved(path, &error))?;
+            ("bytes_written", Value::from(response.body.len()))
+        }
+    };
+    Ok(Exchange::Done(Done::Answer(answer_value(status, Value::Dict(response.headers), body))))
+}
+
+fn answer_value(status: i64, headers: Value, body: (&'static str, Value)) -> Value {
+    let ok = Value::Bool((200..300).contains(&status));
+    Value::dict([("status", Value::Int(status)), ("headers", headers), ("ok", ok), body])
 }
 
 /// Gives `work` up when it takes longer than `limit` on the clock of the run.
 async fn within<T>(run: &Run, limit: Duration, work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
-    let (mut work, mut alarm) = (pin!(work), pin!(run.sleep(limit)));
-    let expired = || {
-        Failure::Passing(format!("http: request failed: no answer within {} ms: Deadline exceeded", limit.as_millis()))
-    };
-    std::future::poll_fn(|cx| {
-        if let Poll::Ready(outcome) = work.as_mut().poll(cx) {
-            return Poll::Ready(outcome);
-        }
-        alarm.as_mut().poll(cx).map(|()| Err(expired()))
+    run.within_outside(Some(limit), work).await.unwrap_or_else(|| {
+        Err(Failure::Passing(format!(
+            "http: request failed: no answer within {} ms: Deadline exceeded",
+            limit.as_millis()
+        )))
     })
-    .await
 }
 
 /// What one attempt gave.
 enum Exchange {
-    Answer(Value),
+    Done(Done),
     /// A status that asks for another attempt, and how long the server wants us to wait.
     Retry(Option<Duration>),
 }
 
 async fn exchange(
+    run: &Run,
     client: &reqwest::Client,
     request: &Request,
     body_to: &BodyTo,
@@ -238,24 +352,24 @@ async fn exchange(
     let response = client.execute(request.build()).await.map_err(|error| failure("request failed", &error))?;
     let status = response.status().as_u16();
     if may_retry && request.retry_on.contains(&status) {
-        return Ok(Exchange::Retry(request.wanted_pause(&response)));
+        let header = response.headers().get("retry-after").and_then(|it| it.to_str().ok());
+        return Ok(Exchange::Retry(request.wanted_pause(status.into(), header, run.now_ms())));
     }
     let headers = headers(&response);
-    let mut answer = vec![
-        ("status", Value::Int(i64::from(status))),
-        ("headers", headers),
-        ("ok", Value::Bool((200..300).contains(&status))),
-    ];
-    answer.push(match body_to {
+    let body = match body_to {
         BodyTo::Memory => ("body", Value::from(read_body(response).await?)),
         BodyTo::File(path) => ("bytes_written", Value::from(save_body(response, path).await?)),
-    });
-    Ok(Exchange::Answer(Value::dict(answer)))
+        BodyTo::Open => return Ok(Exchange::Done(Done::Open(Opened::Real(response)))),
+    };
+    Ok(Exchange::Done(Done::Answer(answer_value(status.into(), headers, body))))
 }
 
 fn failure(what: &str, error: &reqwest::Error) -> Failure {
+    if let Some(fault) = Blocked::within(error) {
+        return Failure::Final(fault);
+    }
     let text = format!("http: {what}: {}", with_causes(error));
-    if error.is_connect() || error.is_timeout() { Failure::Passing(text) } else { Failure::Final(text) }
+    if error.is_connect() || error.is_timeout() { Failure::Passing(text) } else { Failure::text(text) }
 }
 
 /// The message of an error and of what caused it.
@@ -273,7 +387,7 @@ pub fn with_causes(error: &dyn Error) -> String {
     text
 }
 
-fn headers(response: &Response) -> Value {
+fn headers(response: &reqwest::Response) -> Value {
     let mut headers = Dict::new();
     for (name, value) in response.headers() {
         let value = String::from_utf8_lossy(value.as_bytes());
@@ -285,23 +399,27 @@ fn headers(response: &Response) -> Value {
     Value::Dict(headers)
 }
 
-async fn next_chunk(response: &mut Response) -> Result<Option<impl AsRef<[u8]> + use<>>, Failure> {
+pub(crate) async fn next_chunk(response: &mut reqwest::Response) -> Result<Option<impl AsRef<[u8]> + use<>>, Failure> {
     response.chunk().await.map_err(|error| failure("failed to read response body", &error))
 }
 
-async fn read_body(mut response: Response) -> Result<String, Failure> {
+async fn read_body(mut response: reqwest::Response) -> Result<String, Failure> {
     let mut body = Vec::new();
     while let Some(chunk) = next_chunk(&mut response).await? {
         body.extend_from_slice(chunk.as_ref());
         if body.len() > BODY_BYTES_MAX {
-            return Err(Failure::Final("http: failed to read response body: longer than 1 GiB".to_owned()));
+            return Err(Failure::text("http: failed to read response body: longer than 1 GiB".to_owned()));
         }
     }
     Ok(String::from_utf8(body).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned()))
 }
 
-async fn save_body(mut response: Response, path: &std::path::Path) -> Result<usize, Failure> {
-    let failed = |error: std::io::Error| Failure::Final(format!("http_download: {}: {error}", path.display()));
+fn not_saved(path: &Path, error: &std::io::Error) -> Failure {
+    Failure::text(format!("http_download: {}: {error}", path.display()))
+}
+
+async fn save_body(mut response: reqwest::Response, path: &Path) -> Result<usize, Failure> {
+    let failed = |error: std::io::Error| not_saved(path, &error);
     let mut file = tokio::fs::File::create(path).await.map_err(failed)?;
     let mut written = 0;
     while let Some(chunk) = next_chunk(&mut response).await? {

@@ -1,6 +1,6 @@
 //! Identifiers.
 
-use crate::host::run;
+use crate::host::{Run, run};
 use madrigal_vm::{Args, Cx, Fault, Value};
 use uuid::{Builder, Uuid};
 
@@ -22,7 +22,11 @@ fn uuid(cx: &mut Cx<'_>, _: Args<'_>) -> Result<String, Fault> {
 }
 
 fn uuid_v7(cx: &mut Cx<'_>, _: Args<'_>) -> Result<String, Fault> {
-    let run = run(cx);
+    time_ordered(run(cx))
+}
+
+/// A fresh UUID of version 7.
+pub(crate) fn time_ordered(run: &Run) -> Result<String, Fault> {
     let now = u64::try_from(run.now_ms()).unwrap_or(0);
     // The counter keeps those of one millisecond in order.
     let mut random: [u8; 10] = run.entropy()?;

@@ -24,7 +24,7 @@ pub(crate) struct MockedInput(Mutex<Option<String>>);
 
 impl MockedInput {
     /// The next line of the text; `None` when there is none left.
-    fn line(&self) -> Option<String> {
+    pub(crate) fn line(&self) -> Option<String> {
         let mut text = self.0.lock();
         let left = text.as_mut().filter(|it| !it.is_empty())?;
         let end = left.find('\n').map_or(left.len(), |at| at + 1);

@@ -89,6 +89,54 @@ pub fn stringify(value: &Value) -> String {
     out
 }
 
+/// The JSON text of a value on several lines, each level indented by two blanks.
+pub fn stringify_pretty(value: &Value) -> String {
+    indented(&stringify(value))
+}
+
+/// A compact JSON text on several lines; empty lists and objects stay in one.
+pub(crate) fn indented(compact: &str) -> String {
+    let mut out = String::with_capacity(compact.len() * 2);
+    let (mut depth, mut quoted, mut escaped) = (0usize, false, false);
+    let mut characters = compact.chars().peekable();
+    while let Some(it) = characters.next() {
+        let closes = |next: Option<&char>| matches!(next, Some(']' | '}'));
+        match it {
+            _ if quoted => {
+                quoted = it != '"' || escaped;
+                escaped = it == '\\' && !escaped;
+                out.push(it);
+                continue;
+            }
+            '"' => quoted = true,
+            ']' | '}' => depth -= 1,
+            _ => {}
+        }
+        let is_empty = matches!(it, ']' | '}') && out.ends_with(['[', '{']);
+        if matches!(it, ']' | '}') && !is_empty {
+            new_line(&mut out, depth);
+        }
+        out.push(it);
+        match it {
+            '[' | '{' => {
+                depth += 1;
+                if !closes(characters.peek()) {
+                    new_line(&mut out, depth);
+                }
+            }
+            ',' => new_line(&mut out, depth),
+            ':' => out.push(' '),
+            _ => {}
+        }
+    }
+    out
+}
+
+fn new_line(out: &mut String, depth: usize) {
+    out.push('\n');
+    out.extend(std::iter::repeat_n("  ", depth));
+}
+
 fn write_shallow<'a>(out: &mut String, value: &'a Value, parts: &mut Vec<Part<'a>>) {
     match value {
         Value::Bool(it) => out.push_str(if *it { "true" } else { "false" }),
@@ -173,6 +221,13 @@ mod tests {
         check(Value::Float(f64::NAN), "null");
         check(Value::from("a\"\u{1}\u{7f}é\n"), "\"a\\\"\\u0001\\u007fé\\n\"");
         check(Value::dict([("b", Value::list(vec![Value::Nil])), ("a", true.into())]), "{\"a\":true,\"b\":[null]}");
+    }
+
+    #[test]
+    fn pretty_text_is_indented_by_two() {
+        let value = Value::dict([("a", Value::list(vec![])), ("b", Value::list(vec!["\"{,".into(), Value::dict([("c", Value::Nil)])]))]);
+        let expected = "{\n  \"a\": [],\n  \"b\": [\n    \"\\\"{,\",\n    {\n      \"c\": null\n    }\n  ]\n}";
+        assert_eq!(stringify_pretty(&value), expected);
     }
 
     #[test]

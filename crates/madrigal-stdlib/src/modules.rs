@@ -41,10 +41,13 @@ pub const MODULES: &[LibraryModule] = modules! {
     "math";
     "path";
     "process" as "process";
+    "runtime";
     "schema";
     "sync" as "sync";
     "testing";
     "text";
+    "waitpoint";
+    "waitpoints";
 };
 
 /// The module that is imported as `path`.

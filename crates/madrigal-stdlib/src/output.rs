@@ -3,7 +3,7 @@
 use crate::host::{Run, run};
 use crate::json;
 use crate::time::rfc3339;
-use madrigal_vm::{Args, Cx, Fault, Value};
+use madrigal_vm::{Args, Cx, Dict, Fault, Value};
 use std::io::Write;
 
 madrigal_vm::builtins! {
@@ -122,12 +122,26 @@ fn log_error(cx: &mut Cx<'_>, args: Args<'_>) -> Result<(), Fault> {
 }
 
 fn log_line(run: &Run, level: u8, args: &Args<'_>) -> Result<(), Fault> {
+    write_line(run, level, &args.string(0), args.dict(1));
+    Ok(())
+}
+
+/// Writes a log line of level `info`.
+pub(crate) fn log_fields(run: &Run, message: &str, fields: &Dict) {
+    write_line(run, 1, message, Some(fields));
+}
+
+fn write_line(run: &Run, level: u8, message: &str, fields: Option<&Dict>) {
     if level < run.log_level() {
-        return Ok(());
+        return;
     }
     let mut line = format!("{{\"ts\":\"{}\",\"level\":\"{}\",\"msg\":", rfc3339(run.now_ms()), LEVELS[level as usize]);
-    json::write_text(&mut line, &args.string(0));
-    for (key, value) in args.dict(1).iter().flat_map(|fields| fields.iter()) {
+    json::write_text(&mut line, message);
+    if let Some(span) = run.traces.current() {
+        append_text(&mut line, "trace_id", &span.trace_id);
+        append_text(&mut line, "span_id", &span.span_id);
+    }
+    for (key, value) in fields.iter().flat_map(|fields| fields.iter()) {
         line.push(',');
         json::write_text(&mut line, key);
         line.push(':');
@@ -135,7 +149,13 @@ fn log_line(run: &Run, level: u8, args: &Args<'_>) -> Result<(), Fault> {
     }
     line.push_str("}\n");
     run.stdout.write(|out| out.extend_from_slice(line.as_bytes()));
-    Ok(())
+}
+
+fn append_text(line: &mut String, key: &str, text: &str) {
+    line.push(',');
+    json::write_text(line, key);
+    line.push(':');
+    json::write_text(line, text);
 }
 
 /// The value of a log field: scalars as JSON, all else as the text of its display form.

@@ -1,7 +1,8 @@
 //! Paths as text, without looking at files. Segments are separated by `/`; the `path_` functions also read
 //! backslashes and a leading drive `X:`.
 
-use madrigal_vm::{Args, Cx, Fault, Value};
+use crate::host::run;
+use madrigal_vm::{Args, Cx, Fault, Value, Wait};
 use std::path::{Path, PathBuf};
 
 madrigal_vm::builtins! {
@@ -41,6 +42,10 @@ madrigal_vm::builtins! {
     "path_to_posix" (path: string) -> string = path_to_posix;
     /// With slashes for backslashes.
     "path_to_native" (path: string) -> string = path_to_posix;
+    /// How a path lies to a root: `{input, kind, normalized, workspace_path, host_path, recovered_root_drift, reason}`.
+    "path_workspace_info" (path: string, root: string) -> dict = path_workspace_info;
+    /// The path relative to a root, nil when it lies elsewhere.
+    "path_workspace_normalize" (path: string, root: string) -> string = path_workspace_normalize;
 }
 
 fn path_join(_: &mut Cx<'_>, args: Args<'_>) -> Result<String, Fault> {
@@ -207,6 +212,101 @@ fn path_relative_to(_: &mut Cx<'_>, args: Args<'_>) -> Result<Value, Fault> {
 
 fn path_to_posix(_: &mut Cx<'_>, args: Args<'_>) -> Result<String, Fault> {
     Ok(args.string(0).replace('\\', "/"))
+}
+
+/// How a path lies to a root.
+struct Workspace {
+    kind: &'static str,
+    /// Relative to the root.
+    path: Option<String>,
+    host: Option<String>,
+    recovered: bool,
+    reason: Option<&'static str>,
+}
+
+impl Workspace {
+    fn of(path: &str, root: &str) -> Workspace {
+        let invalid = |reason| Workspace { kind: "invalid", path: None, host: None, recovered: false, reason };
+        if path.is_empty() {
+            return invalid(Some("path is empty"));
+        }
+        if path.contains('\0') {
+            return invalid(Some("path contains a NUL byte"));
+        }
+        let root = Parsed::of(root).normalized();
+        let below = |relative: &Parsed| normalized_text(&format!("{}/{}", root.text(), relative.text()));
+        let relative = |it: Parsed, recovered| Workspace {
+            kind: "workspace_relative",
+            host: Some(below(&it)),
+            path: Some(or_dot(it.text())),
+            recovered,
+            reason: None,
+        };
+        let parsed = Parsed::of(path).normalized();
+        if !parsed.absolute {
+            let escapes = parsed.segments.first().is_some_and(|it| it == "..");
+            let reason = "workspace-relative path escapes the workspace root";
+            return if escapes { invalid(Some(reason)) } else { relative(parsed, false) };
+        }
+        let inside = parsed.segments.starts_with(&root.segments) && parsed.drive.eq_ignore_ascii_case(&root.drive);
+        let mut path = None;
+        if inside {
+            path = Some(or_dot(parsed.segments[root.segments.len()..].join("/")));
+        } else if !Path::new(&parsed.text()).exists() {
+            let drifted = Parsed { drive: String::new(), absolute: false, segments: parsed.segments.clone() };
+            let found = PathBuf::from(below(&drifted));
+            let parent = drifted.segments.len() > 1 && found.parent().is_some_and(Path::is_dir);
+            if found.exists() || parent {
+                return relative(drifted, true);
+            }
+        }
+        Workspace { kind: "host_absolute", path, host: Some(parsed.text()), recovered: false, reason: None }
+    }
+}
+
+fn or_dot(text: String) -> String {
+    if text.is_empty() { ".".to_owned() } else { text }
+}
+
+fn normalized_text(path: &str) -> String {
+    Parsed::of(path).normalized().text()
+}
+
+/// The path and the root in the arguments, looked at where waiting for the disk keeps nobody up.
+fn workspace(
+    cx: &mut Cx<'_>,
+    args: &Args<'_>,
+    name: &'static str,
+    give: fn(&str, Workspace) -> Value,
+) -> Result<Wait, Fault> {
+    let run = run(cx);
+    let path = args.string(0);
+    let root = if args.get(1).is_nil() { run.execution_root().to_owned() } else { run.resolve(&args.string(1)) };
+    run.may_read(name, &root)?;
+    Ok(Wait::new(name, run.blocking(move || {
+        let workspace = Workspace::of(&path, &root.to_string_lossy());
+        Ok(give(&path, workspace))
+    })))
+}
+
+fn path_workspace_info(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Wait, Fault> {
+    workspace(cx, &args, "path_workspace_info", |path, found| {
+        let text = |it: Option<String>| it.map_or(Value::Nil, Value::from);
+        let normalized = if found.kind == "invalid" { Value::Nil } else { Value::from(or_dot(normalized_text(path))) };
+        Value::dict([
+            ("input", Value::from(path)),
+            ("kind", Value::from(found.kind)),
+            ("normalized", normalized),
+            ("workspace_path", text(found.path)),
+            ("host_path", text(found.host)),
+            ("recovered_root_drift", Value::Bool(found.recovered)),
+            ("reason", found.reason.map_or(Value::Nil, Value::from)),
+        ])
+    })
+}
+
+fn path_workspace_normalize(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Wait, Fault> {
+    workspace(cx, &args, "path_workspace_normalize", |_, found| found.path.map_or(Value::Nil, Value::from))
 }
 
 #[cfg(test)]

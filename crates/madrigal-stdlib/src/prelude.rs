@@ -65,7 +65,7 @@ fn missing(_: &mut Cx<'_>, _: Args<'_>) -> Result<Value, Fault> {
 }
 
 /// The argument, unless it is what `__missing` gave.
-fn passed(value: &Value) -> Option<&Value> {
+pub(crate) fn passed(value: &Value) -> Option<&Value> {
     match value {
         Value::Handle(it) if it.downcast::<Missing>().is_some() => None,
         other => Some(other),

@@ -1,5 +1,6 @@
-//! Running programs to their end. Only the calling task waits; when it is cancelled the program is killed.
-//! Beneath it: the processes of `std/process` and their supervisors, among whose children may be programs.
+//! Running programs to their end. Only the calling task waits; when it is cancelled the program is killed, with all
+//! that it started. Beneath it: the processes of `std/process` and their supervisors, among whose children may be
+//! programs. Not here: which shell there is (`shells.rs`), how a program is started (`spawning.rs`).
 
 mod core;
 mod launch;
@@ -13,11 +14,12 @@ pub use launch::{Launch, Placing, Script, put};
 pub use values::{Own, Processes};
 
 use crate::host::{Run, run};
+use crate::shells;
+use crate::spawning::{Spawn, decoded};
 use madrigal_vm::{Args, Cx, Fault, Value, Wait};
-use std::path::{Path, PathBuf};
-use std::process::{Output, Stdio};
+use std::path::PathBuf;
+use std::process::Output;
 use std::sync::Arc;
-use tokio::process::Command;
 
 madrigal_vm::builtins! {
     /// Runs a program; a dict `{stdout, stderr, status, success}`.
@@ -49,7 +51,7 @@ fn exec(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Wait, Fault> {
     }
     let run = run(cx);
     let directory = run.execution_root().to_owned();
-    start(run, "exec", &directory, &args.string(0), texts(&args, 1))
+    start(run, "exec", directory, &args.string(0), texts(&args, 1))
 }
 
 fn exec_at(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Wait, Fault> {
@@ -58,7 +60,7 @@ fn exec_at(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Wait, Fault> {
     }
     let run = run(cx);
     let directory = run.resolve(&args.string(0));
-    start(run, "exec_at", &directory, &args.string(1), texts(&args, 2))
+    start(run, "exec_at", directory, &args.string(1), texts(&args, 2))
 }
 
 fn shell(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Wait, Fault> {
@@ -67,7 +69,7 @@ fn shell(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Wait, Fault> {
     }
     let run = run(cx);
     let directory = run.execution_root().to_owned();
-    start_shell(run, "shell", &directory, args.string(0).to_string())
+    start_shell(run, "shell", directory, args.string(0).to_string())
 }
 
 fn shell_at(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Wait, Fault> {
@@ -79,73 +81,39 @@ fn shell_at(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Wait, Fault> {
     }
     let run = run(cx);
     let directory = run.resolve(&args.string(0));
-    start_shell(run, "shell_at", &directory, args.string(1).to_string())
+    start_shell(run, "shell_at", directory, args.string(1).to_string())
 }
 
-fn start_shell(run: &Arc<Run>, name: &'static str, directory: &Path, command: String) -> Result<Wait, Fault> {
-    let shell = default_shell(run);
-    start(run, name, directory, &shell.to_string_lossy(), vec!["-c".to_owned(), command])
-}
-
-/// The first shell that exists: the configured one, that of the user, then the usual ones.
-fn default_shell(run: &Run) -> PathBuf {
-    let named = ["HARN_DEFAULT_SHELL", "SHELL"].into_iter().filter_map(|name| run.variable(name));
-    let usual = ["/bin/zsh", "/usr/bin/zsh", "/bin/bash", "/usr/bin/bash", "/bin/sh", "/usr/bin/sh"];
-    let candidates = named.map(PathBuf::from).chain(usual.into_iter().map(PathBuf::from));
-    candidates.into_iter().find(|it| it.is_file()).unwrap_or_else(|| PathBuf::from("sh"))
+fn start_shell(run: &Arc<Run>, name: &'static str, directory: PathBuf, command: String) -> Result<Wait, Fault> {
+    let shell = shells::default_program(run);
+    start(run, name, directory, &shell, vec!["-c".to_owned(), command])
 }
 
 fn start(
     run: &Arc<Run>,
     name: &'static str,
-    directory: &Path,
+    directory: PathBuf,
     program: &str,
     arguments: Vec<String>,
 ) -> Result<Wait, Fault> {
-    let mut command = Command::new(program);
-    // Dropping the future is how a cancelled task lets go of the program: it must not live on.
-    command.args(arguments).current_dir(directory).kill_on_drop(true);
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    // A group of its own, so that what the program started goes with it.
-    #[cfg(unix)]
-    command.process_group(0);
-    if let Some(variables) = run.fixed_environment() {
-        command.env_clear().envs(variables);
-    }
+    run.may_run(name, program)?;
+    let environment = run.child_environment();
+    let command = Spawn { program: program.to_owned(), arguments, directory, environment };
     // What the script printed so far comes before what the program prints elsewhere.
     run.stdout.flush();
     Ok(Wait::new(
         name,
         run.external(async move {
             let failed = |error| Fault::thrown(format!("{name} failed: process spawn failed: {error}"));
-            let child = command.spawn().map_err(failed)?;
-            let mut group = Group(child.id());
-            let ended = child.wait_with_output().await;
-            group.0 = None;
-            ended.map(result).map_err(failed)
+            command.start().map_err(failed)?.output().await.map(result).map_err(failed)
         }),
     ))
 }
 
-/// The process group of a running program; killed with all that is in it unless the program ended.
-struct Group(Option<u32>);
-
-impl Drop for Group {
-    fn drop(&mut self) {
-        if let Some(id) = self.0.filter(|_| cfg!(unix)) {
-            // The program itself is killed by its handle; without `kill` its children are not.
-            let target = format!("-{id}");
-            let kill = std::process::Command::new("kill").args(["-KILL", "--", &target]).stderr(Stdio::null()).status();
-            drop(kill);
-        }
-    }
-}
-
 fn result(output: Output) -> Value {
-    let text = |bytes: &[u8]| Value::from(String::from_utf8_lossy(bytes).into_owned());
     Value::dict([
-        ("stdout", text(&output.stdout)),
-        ("stderr", text(&output.stderr)),
+        ("stdout", decoded(&output.stdout)),
+        ("stderr", decoded(&output.stderr)),
         ("status", Value::Int(output.status.code().map_or(-1, i64::from))),
         ("success", Value::Bool(output.status.success())),
     ])

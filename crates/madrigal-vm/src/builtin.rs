@@ -187,6 +187,12 @@ impl BuiltinTable {
         members.collect()
     }
 
+    /// Takes a builtin function out; code that was compiled before keeps it.
+    pub fn forbid(&mut self, name: &str) {
+        self.functions.remove(name);
+        self.scripts.remove(name);
+    }
+
     /// Names of all builtin functions that programs may call, in no order.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         let all = self.functions.keys().copied().chain(self.scripts.keys().map(String::as_str));

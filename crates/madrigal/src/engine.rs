@@ -9,10 +9,12 @@ use madrigal_runtime::{
 };
 use madrigal_stdlib::host::{Input, Output, Run, RunOptions};
 use madrigal_stdlib::iterators::{ITERATORS, STREAMS};
+use madrigal_stdlib::sandbox::Permissions;
 use madrigal_stdlib::{PRELUDE, TaskFault, TaskState};
 use madrigal_vm::builtin::Method;
 use madrigal_vm::{BuiltinTable, Closure, Program, Value, Vm};
 use parking_lot::Mutex;
+use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -78,6 +80,12 @@ pub struct Options {
     pub executor: Executor,
     /// Program arguments.
     pub argv: Vec<String>,
+    /// What relative paths of files and programs start from; the working directory unless set.
+    pub execution_root: Option<PathBuf>,
+    /// Environment variables; those of the process unless set.
+    pub environment: Option<BTreeMap<String, String>>,
+    /// What the program may touch; nothing unless it is granted.
+    pub permissions: Permissions,
     /// Where the program's output goes.
     pub stdout: Output,
     /// Where reports go.
@@ -100,6 +108,9 @@ impl Default for Options {
             workers: None,
             executor: Executor::AllCores,
             argv: Vec::new(),
+            execution_root: None,
+            environment: None,
+            permissions: Permissions::none(),
             stdout: Output::stdout(),
             stderr: Output::stderr(),
             stdin: Input::stdin(),
@@ -214,6 +225,22 @@ impl Engine {
         &self.builtins
     }
 
+    /// An engine whose programs may call only the builtins that `permits` accepts; calls of others fail.
+    pub fn restricted(permits: impl Fn(&str) -> bool) -> Engine {
+        let Engine { mut builtins } = Engine::new();
+        let table = Arc::get_mut(&mut builtins).expect("the engine is fresh");
+        let forbidden: Vec<String> = table.names().filter(|name| !permits(name)).map(str::to_owned).collect();
+        for name in forbidden {
+            table.forbid(&name);
+            let text = format!("fn refused(...args) {{ return __not_permitted(\"{name}\") }}");
+            program::compile_functions("restricted.harn", &text, table, |table, _, function| {
+                table.add_script(name.clone(), function);
+            })
+            .unwrap_or_else(|rejected| panic!("{name}: {}", report::rejected(&rejected)));
+        }
+        Engine { builtins }
+    }
+
     fn compile(&self, source: &Source, check_calls: bool) -> Result<Program, Rejected> {
         let (name, text) = source.read()?;
         program::compile(&name, &text, &Files, self.builtins.clone(), CompileOptions { check_calls })
@@ -260,6 +287,7 @@ fn execute(program: Arc<Program>, options: Options) -> Finished {
         Executor::Simulated { seed } => Some(seed),
         Executor::AllCores => None,
     };
+    let defaults = RunOptions::default();
     let run = Arc::new_cyclic(|run: &Weak<Run>| {
         let (run, program, has_lost) = (run.clone(), program.clone(), has_lost.clone());
         tasks.lost = Arc::new(move |failure: TaskFault| {
@@ -273,10 +301,12 @@ fn execute(program: Arc<Program>, options: Options) -> Finished {
             stderr: options.stderr,
             stdin: options.stdin,
             argv: options.argv,
+            execution_root: options.execution_root.unwrap_or(defaults.execution_root),
+            environment: options.environment,
+            permissions: options.permissions,
             seed,
             tasks,
             surroundings: Arc::new(runtime.handle()),
-            ..RunOptions::default()
         })
     });
     let entry_file = program.modules.first().map(|it| Path::new(&*it.source.path));
@@ -368,6 +398,9 @@ fn install(table: &mut BuiltinTable, text: &'static str, name: &str, function: C
     // The same name as a piece of the text, which lives as long as the program.
     let declared = text.find(&format!("fn {name}(")).expect("functions are declared in the text") + "fn ".len();
     let name: &'static str = &text[declared..declared + name.len()];
+    if let Some(member) = name.strip_prefix("event_log_") {
+        return table.add_script(format!("event_log.{member}"), function);
+    }
     // An owner of several words is set off by two underscores.
     let long = name.split_once("__").filter(|(owner, _)| owner.contains('_'));
     match long.or_else(|| name.split_once('_')) {

@@ -26,4 +26,6 @@ mod stream;
 
 pub use engine::{Engine, Executor, Finished, Interrupter, Options, Rejected, Source};
 pub use madrigal_stdlib::host::{Captured, Input, Output};
+pub use madrigal_stdlib::net_rules::NetRule;
+pub use madrigal_stdlib::sandbox::{Grant, Permissions, is_permitted};
 pub use models::describe_models;

@@ -102,7 +102,8 @@ fn examples_run_without_arguments() {
     for entry in fs::read_dir(&folder).expect("the examples can be read") {
         let path = entry.expect("an entry can be read").path();
         if path.extension().is_some_and(|it| it == "harn") {
-            let options = Options { workers: Some(2), ..Options::default() };
+            let permissions = madrigal::Permissions::default();
+            let options = Options { workers: Some(2), permissions, ..Options::default() };
             let ran =
                 run::run_with(Source::file(&path), options).unwrap_or_else(|it| panic!("{}: {it}", path.display()));
             let complains = ran.stderr.lines().any(|it| it.starts_with("error"));

@@ -2,8 +2,11 @@
 //! needed and kept for the run. Here are also the sessions. Building never fails for want of system certificates:
 //! plain HTTP works without any.
 
+use super::handles::Counter;
+use super::guard::{Guard, GuardedResolver};
 use super::request::{as_dict, some};
 use super::with_causes;
+use crate::host::Run;
 use madrigal_vm::{Dict, Fault, Value};
 use parking_lot::Mutex;
 use reqwest::{Certificate, Client, ClientBuilder, Identity, NoProxy, Proxy, Url, redirect};
@@ -24,6 +27,8 @@ pub(crate) struct Clients {
 /// The options that belong to a connection.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(super) struct ClientKey {
+    /// The kind of traffic, named when a redirect is refused.
+    surface: &'static str,
     connect_timeout: Option<Duration>,
     read_timeout: Option<Duration>,
     redirects: usize,
@@ -44,7 +49,7 @@ struct ProxyKey {
 }
 
 impl ClientKey {
-    pub(super) fn of(url: &Url, options: &Dict) -> Result<ClientKey, Fault> {
+    pub(super) fn of(surface: &'static str, url: &Url, options: &Dict) -> Result<ClientKey, Fault> {
         let millis = |key: &str| {
             let value = some(options, key).and_then(Value::as_millis);
             value.and_then(|it| u64::try_from(it).ok()).map(Duration::from_millis)
@@ -61,6 +66,7 @@ impl ClientKey {
             None => file("client_cert_path").into_iter().chain(file("client_key_path")).collect(),
         };
         Ok(ClientKey {
+            surface,
             connect_timeout: millis("connect_timeout_ms"),
             read_timeout: millis("read_timeout_ms"),
             redirects: if follow { most } else { 0 },
@@ -72,25 +78,32 @@ impl ClientKey {
         })
     }
 
-    fn build(&self) -> Result<Client, Fault> {
-        let builder = self.builder()?;
+    fn build(&self, run: &Arc<Run>) -> Result<Client, Fault> {
+        let builder = self.builder(run)?;
         match builder.build() {
             Ok(client) => Ok(client),
             // A machine without certificates: nothing can be trusted there, but plain HTTP goes on.
             Err(_) if self.ca_bundle.is_none() && self.identity.is_empty() => {
-                let client = self.builder()?.tls_backend_preconfigured(trusting_nobody()).build();
+                let client = self.builder(run)?.tls_backend_preconfigured(trusting_nobody()).build();
                 client.map_err(|error| failed(&with_causes(&error)))
             }
             Err(error) => Err(failed(&with_causes(&error))),
         }
     }
 
-    fn builder(&self) -> Result<ClientBuilder, Fault> {
+    fn builder(&self, run: &Arc<Run>) -> Result<ClientBuilder, Fault> {
+        let guard = Guard::new(run, self.surface);
         let policy = match self.redirects {
             0 => redirect::Policy::none(),
-            most => redirect::Policy::limited(most),
+            most => redirect::Policy::custom(move |attempt| match guard.objection(attempt.url()) {
+                Some(blocked) => attempt.error(blocked),
+                None => redirect::Policy::limited(most).redirect(attempt),
+            }),
         };
         let mut builder = Client::builder().redirect(policy).gzip(self.decompress).user_agent("madrigal");
+        if let Some(resolver) = GuardedResolver::of(run, self.surface) {
+            builder = builder.dns_resolver(resolver);
+        }
         if let Some(limit) = self.connect_timeout {
             builder = builder.connect_timeout(limit);
         }
@@ -161,25 +174,25 @@ fn trusting_nobody() -> rustls::ClientConfig {
 
 impl Clients {
     /// The client for these options.
-    pub(super) fn client(&self, key: &ClientKey) -> Result<Client, Fault> {
+    pub(super) fn client(&self, run: &Arc<Run>, key: &ClientKey) -> Result<Client, Fault> {
         let mut built = self.built.lock();
         if let Some(client) = built.get(key) {
             return Ok(client.clone());
         }
         // The client takes the provider of the process; an embedder may have installed another one before.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let client = key.build()?;
+        let client = key.build(run)?;
         built.insert(key.clone(), client.clone());
         Ok(client)
     }
 
     /// Opens a session with these default options.
-    pub(super) fn open_session(&self, id: u64, options: Dict) -> Result<String, Fault> {
+    pub(super) fn open_session(&self, counter: &Counter, options: Dict) -> Result<String, Fault> {
         let mut sessions = self.sessions.lock();
         if sessions.len() >= SESSIONS_MAX {
             return Err(Fault::thrown(format!("http_session: maximum open sessions ({SESSIONS_MAX}) reached")));
         }
-        let name = format!("http-session-{id}");
+        let name = counter.next("http-session");
         sessions.insert(name.clone(), options);
         Ok(name)
     }

@@ -1,18 +1,24 @@
 //! What a call asks for: URL, headers, body and the options of the HTTP builtins.
 
 use super::clients::ClientKey;
+use super::multipart::{self, Part};
+use crate::host::Run;
 use madrigal_vm::{Dict, Fault, Str, Value};
-use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
-use reqwest::{Method, Response, Url};
-use std::time::Duration;
+use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use reqwest::{Method, Url};
+use std::time::{Duration, SystemTime};
 
 /// A request, ready to be sent any number of times.
-pub(super) struct Request {
+pub(crate) struct Request {
+    /// The builtin that asks.
+    pub(super) name: &'static str,
     method: Method,
-    url: Url,
+    pub(super) url: Url,
+    /// The URL as written, with the query of the options.
+    pub(super) url_text: String,
     headers: HeaderMap,
     basic: Option<(String, String)>,
-    body: Option<Str>,
+    body: Body,
     pub(super) client: ClientKey,
     /// Of one attempt.
     pub(super) timeout: Duration,
@@ -25,12 +31,29 @@ pub(super) struct Request {
     respect_retry_after: bool,
 }
 
+/// What is sent with a request.
+enum Body {
+    None,
+    Text(Str),
+    Parts(Vec<Part>),
+    /// Parts that were put together, and their content type.
+    Encoded(Vec<u8>, String),
+}
+
 impl Request {
-    pub(super) fn new(method: &str, url: &str, options: &Dict) -> Result<Request, Fault> {
+    pub(super) fn new(
+        run: &Run,
+        name: &'static str,
+        method: &str,
+        url: &str,
+        options: &Dict,
+    ) -> Result<Request, Fault> {
         let method = method.to_uppercase();
         let parsed = Method::from_bytes(method.as_bytes());
         let parsed = parsed.map_err(|error| Fault::thrown(format!("http: invalid method '{method}': {error}")))?;
-        let url = url_with_query(url, options)?;
+        let url_text = url_with_query(url, options)?;
+        let url = Url::parse(&url_text)
+            .map_err(|error| Fault::thrown(format!("http: request failed: {error}: {url_text}")))?;
         let mut headers = headers(options)?;
         let basic = authorise(options, &mut headers)?;
         let retry = some(options, "retry").and_then(as_dict);
@@ -38,8 +61,9 @@ impl Request {
         let millis = |value: Option<&Value>| value.and_then(Value::as_millis).and_then(|it| u64::try_from(it).ok());
         let limits = ["total_timeout_ms", "timeout_ms", "timeout"].into_iter();
         Ok(Request {
-            client: ClientKey::of(&url, options)?,
-            body: body(options)?,
+            name,
+            client: ClientKey::of(surface(name), &url, options)?,
+            body: body(run, name, options)?,
             timeout: Duration::from_millis(limits.filter_map(|it| millis(some(options, it))).next().unwrap_or(30_000)),
             retries: retry_option("max", "retries").and_then(Value::as_int).map_or(0, |it| it.clamp(0, 1000) as u32),
             backoff: Duration::from_millis(millis(retry_option("backoff_ms", "backoff")).unwrap_or(1000)),
@@ -48,29 +72,97 @@ impl Request {
             respect_retry_after: some(options, "respect_retry_after").is_none_or(Value::is_truthy),
             method: parsed,
             url,
+            url_text,
             headers,
             basic,
         })
     }
 
-    /// The request in the form the client sends.
-    pub(super) fn build(&self) -> reqwest::Request {
-        let mut request = reqwest::Request::new(self.method.clone(), self.url.clone());
-        *request.headers_mut() = self.headers.clone();
+    /// The name of this kind of traffic in reports of the egress policy.
+    pub(super) fn surface(&self) -> &'static str {
+        surface(self.name)
+    }
+
+    pub(super) fn method_name(&self) -> &str {
+        self.method.as_str()
+    }
+
+    /// Puts the parts of the body together; reads files.
+    pub(super) async fn prepare(&mut self, run: &Run) -> Result<(), Fault> {
+        if matches!(self.body, Body::Parts(_))
+            && let Body::Parts(parts) = std::mem::replace(&mut self.body, Body::None)
+        {
+            let work = run.external(async move {
+                let joined = tokio::task::spawn_blocking(move || multipart::encode(&parts)).await;
+                joined.unwrap_or_else(|failure| Err(std::io::Error::other(failure)))
+            });
+            let failed = |error| Fault::thrown(format!("http: request failed: {error}"));
+            let (body, content_type) = work.await.map_err(failed)?;
+            self.body = Body::Encoded(body, content_type);
+        }
+        Ok(())
+    }
+
+    /// All headers as they are sent, names in lower case.
+    fn all_headers(&self) -> HeaderMap {
+        let mut headers = self.headers.clone();
         if let Some((user, password)) = &self.basic {
             let mut value = basic_credentials(user, password);
             value.set_sensitive(true);
-            request.headers_mut().insert(AUTHORIZATION, value);
+            headers.insert(AUTHORIZATION, value);
         }
-        *request.body_mut() = self.body.as_ref().map(|it| it.as_str().to_owned().into());
+        if let Body::Encoded(_, content_type) = &self.body
+            && let Ok(value) = HeaderValue::from_str(content_type)
+        {
+            headers.insert(CONTENT_TYPE, value);
+        }
+        headers
+    }
+
+    /// The headers for the record of mocked calls.
+    pub(super) fn recorded_headers(&self) -> Vec<(String, String)> {
+        let headers = self.all_headers();
+        let text = |value: &HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
+        headers.iter().map(|(name, value)| (name.as_str().to_owned(), text(value))).collect()
+    }
+
+    /// The body for the record of mocked calls.
+    pub(super) fn recorded_body(&self) -> Option<String> {
+        match &self.body {
+            Body::None | Body::Parts(_) => None,
+            Body::Text(text) => Some(text.to_string()),
+            Body::Encoded(bytes, _) => Some(String::from_utf8_lossy(bytes).into_owned()),
+        }
+    }
+
+    /// The request in the form the client sends.
+    pub(super) fn build(&self) -> reqwest::Request {
+        let mut request = reqwest::Request::new(self.method.clone(), self.url.clone());
+        *request.headers_mut() = self.all_headers();
+        *request.body_mut() = match &self.body {
+            Body::None | Body::Parts(_) => None,
+            Body::Text(text) => Some(text.as_str().to_owned().into()),
+            Body::Encoded(bytes, _) => Some(bytes.clone().into()),
+        };
         request
     }
 
-    /// How long the server asks us to wait before another attempt.
-    pub(super) fn wanted_pause(&self, response: &Response) -> Option<Duration> {
-        let asks = self.respect_retry_after && matches!(response.status().as_u16(), 429 | 503);
-        let value = response.headers().get(RETRY_AFTER).filter(|_| asks)?;
-        value.to_str().ok()?.trim().parse().ok().map(Duration::from_secs)
+    /// How long the server asks us to wait before another attempt, given the header `retry-after`.
+    pub(super) fn wanted_pause(&self, status: i64, header: Option<&str>, now_ms: i64) -> Option<Duration> {
+        let value = header.filter(|_| self.respect_retry_after && matches!(status, 429 | 503))?.trim();
+        if let Ok(seconds) = value.parse() {
+            return Some(Duration::from_secs(seconds));
+        }
+        let until = httpdate::parse_http_date(value).ok()?.duration_since(SystemTime::UNIX_EPOCH).ok()?;
+        Some(until.saturating_sub(Duration::from_millis(u64::try_from(now_ms).unwrap_or(0))))
+    }
+}
+
+/// The kind of traffic that a builtin causes, in reports of the egress policy.
+fn surface(name: &'static str) -> &'static str {
+    match name {
+        "http_download" | "http_stream_open" | "sse_connect" => name,
+        _ => "http_request",
     }
 }
 
@@ -93,21 +185,27 @@ fn as_list(value: &Value) -> Option<&[Value]> {
     }
 }
 
-fn url_with_query(text: &str, options: &Dict) -> Result<Url, Fault> {
+/// The URL with the query of the options; all else stays as written.
+fn url_with_query(text: &str, options: &Dict) -> Result<String, Fault> {
     if !text.starts_with("http://") && !text.starts_with("https://") {
         return Err(Fault::thrown(format!("http: URL must start with http:// or https://, got '{text}'")));
     }
-    let parsed = Url::parse(text);
-    let mut url = parsed.map_err(|error| Fault::thrown(format!("http: request failed: {error}: {text}")))?;
     let query = some(options, "query").and_then(as_dict);
-    let entries: Vec<_> = query.iter().flat_map(|it| it.iter()).filter(|(_, value)| !value.is_nil()).collect();
-    if !entries.is_empty() {
-        let mut pairs = url.query_pairs_mut();
-        for (key, value) in entries {
-            pairs.append_pair(key, &value.display());
-        }
+    let mut pairs = url::form_urlencoded::Serializer::new(String::new());
+    for (key, value) in query.iter().flat_map(|it| it.iter()).filter(|(_, value)| !value.is_nil()) {
+        pairs.append_pair(key, &value.display());
     }
-    Ok(url)
+    let pairs = pairs.finish();
+    if pairs.is_empty() {
+        return Ok(text.to_owned());
+    }
+    let (before, fragment) = text.find('#').map_or((text, ""), |at| text.split_at(at));
+    let joint = match before.split_once('?') {
+        None => "?",
+        Some((_, query)) if query.is_empty() || query.ends_with('&') => "",
+        Some(_) => "&",
+    };
+    Ok(format!("{before}{joint}{pairs}{fragment}"))
 }
 
 fn header(key: &str, value: &str) -> Result<(HeaderName, HeaderValue), Fault> {
@@ -150,29 +248,16 @@ fn authorise(options: &Dict, headers: &mut HeaderMap) -> Result<Option<(String, 
 
 /// `Basic` and the base64 of `user:password`, which is always a valid header.
 fn basic_credentials(user: &str, password: &str) -> HeaderValue {
-    let text = format!("Basic {}", base64(format!("{user}:{password}").as_bytes()));
-    HeaderValue::from_str(&text).expect("base64 is plain ASCII")
+    let encoded = data_encoding::BASE64.encode(format!("{user}:{password}").as_bytes());
+    HeaderValue::from_str(&format!("Basic {encoded}")).expect("base64 is plain ASCII")
 }
 
-fn base64(bytes: &[u8]) -> String {
-    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
-    for group in bytes.chunks(3) {
-        let bits = group.iter().fold(0u32, |bits, byte| bits << 8 | u32::from(*byte)) << (8 * (3 - group.len()));
-        for digit in 0..4 {
-            let index = (bits >> (18 - 6 * digit)) & 63;
-            text.push(if digit <= group.len() { char::from(ALPHABET[index as usize]) } else { '=' });
-        }
-    }
-    text
-}
-
-fn body(options: &Dict) -> Result<Option<Str>, Fault> {
-    let body = some(options, "body").map(Value::display);
-    match (some(options, "multipart"), body) {
-        (None, body) => Ok(body),
+fn body(run: &Run, name: &str, options: &Dict) -> Result<Body, Fault> {
+    match (some(options, "multipart"), some(options, "body")) {
+        (None, None) => Ok(Body::None),
+        (None, Some(body)) => Ok(Body::Text(body.display())),
         (Some(_), Some(_)) => Err(Fault::thrown("http: body and multipart options are mutually exclusive")),
-        (Some(_), None) => Err(Fault::thrown("http: the multipart option is not supported")),
+        (Some(parts), None) => Ok(Body::Parts(multipart::parts(run, parts, name)?)),
     }
 }
 
@@ -187,19 +272,5 @@ fn may_retry(options: &Dict, method: &str) -> bool {
     match some(options, "retry_methods").and_then(as_list) {
         Some(methods) => methods.iter().any(|it| it.display().eq_ignore_ascii_case(method)),
         None => ["GET", "HEAD", "PUT", "DELETE", "OPTIONS"].contains(&method),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn base64_pads() {
-        let check = |bytes: &str, expected: &str| assert_eq!(base64(bytes.as_bytes()), expected);
-        check("", "");
-        check("a", "YQ==");
-        check("user:pass", "dXNlcjpwYXNz");
-        check("ab", "YWI=");
     }
 }

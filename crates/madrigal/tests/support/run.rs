@@ -1,7 +1,12 @@
 //! One program run by the engine, with what it wrote, and a guard against programs that never end.
 
-use madrigal::{Engine, Executor, Input, Options, Output, Source};
+use madrigal::{Engine, Executor, Input, Options, Output, Permissions, Source};
+use std::collections::BTreeMap;
+use std::env;
 use std::fmt;
+use std::fs;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
@@ -39,13 +44,42 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// How the message about a hanging program begins.
 pub const HANGS: &str = "hangs";
 
-/// Runs a program; `Err` says that it hangs.
+/// Runs a program in an empty directory of its own; `Err` says that it hangs.
 pub fn run(source: Source, setting: Setting) -> Result<Ran, String> {
+    let place = Place::new();
+    let mut environment: BTreeMap<String, String> = env::vars().collect();
+    environment.insert("HARN_STATE_DIR".to_owned(), place.0.join("state").display().to_string());
+    let options = Options {
+        execution_root: Some(place.0.clone()),
+        environment: Some(environment),
+        permissions: Permissions::default(),
+        ..Options::default()
+    };
     let options = match setting {
-        Setting::Simulated(seed) => Options { executor: Executor::Simulated { seed }, ..Options::default() },
-        Setting::Workers(workers) => Options { workers: Some(workers), virtual_time: true, ..Options::default() },
+        Setting::Simulated(seed) => Options { executor: Executor::Simulated { seed }, ..options },
+        Setting::Workers(workers) => Options { workers: Some(workers), virtual_time: true, ..options },
     };
     run_with(source, options)
+}
+
+/// An empty directory that goes away again.
+struct Place(PathBuf);
+
+impl Place {
+    fn new() -> Place {
+        static NEXT: AtomicUsize = AtomicUsize::new(0);
+        let name = format!("madrigal-program-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+        let path = env::temp_dir().join(name);
+        fs::create_dir_all(&path).expect("the temporary directory is writable");
+        Place(path)
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        // A program that hangs may still write there.
+        let _ = fs::remove_dir_all(&self.0);
+    }
 }
 
 /// Like [`run`], with options of the caller's choice; the streams are captured.
