@@ -22,7 +22,7 @@ pub struct Arguments {
 pub enum Command {
     /// Run a program (the default)
     #[command(after_help = RUN_EXAMPLES)]
-    Run(Run),
+    Run(Box<Run>),
     /// Read and check programs without running them
     Check {
         /// Programs; `FILE: ok` is printed for each that is fine

@@ -20,7 +20,7 @@ fn main() {
     let arguments = Arguments::parse();
     let status = match arguments.command {
         None => run(arguments.run),
-        Some(Command::Run(it)) => run(it),
+        Some(Command::Run(it)) => run(*it),
         Some(Command::Check { files }) => check(files),
         Some(Command::Disasm { file }) => disassemble(file),
         Some(Command::Models { folder }) => models(folder),

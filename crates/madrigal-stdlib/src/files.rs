@@ -259,13 +259,7 @@ fn walk_dir(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Wait, Fault> {
 }
 
 /// Entries in depth-first order with a stack of its own.
-fn walk(
-    shown: PathBuf,
-    path: PathBuf,
-    depth_max: i64,
-    follow: bool,
-    may_enter: &dyn Fn(&Path) -> bool,
-) -> Vec<Value> {
+fn walk(shown: PathBuf, path: PathBuf, depth_max: i64, follow: bool, may_enter: &dyn Fn(&Path) -> bool) -> Vec<Value> {
     // Following links can lead into a directory that contains itself.
     const DEPTH_LIMIT: i64 = 255;
     let mut entries = Vec::new();

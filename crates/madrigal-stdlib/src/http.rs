@@ -14,10 +14,10 @@ mod server;
 mod streams;
 mod tls;
 
+pub(crate) use guard::permit;
 pub(crate) use handles::{Counter, Open, handle};
 pub(crate) use mocks::matches;
 pub(crate) use redaction::redacted_url;
-pub(crate) use guard::permit;
 
 use crate::host::{Run, run};
 use clients::Clients;
@@ -25,12 +25,12 @@ use guard::Blocked;
 use madrigal_vm::{Args, BuiltinTable, Cx, Dict, Fault, Str, Value, Wait};
 use mocks::Mocks;
 use request::Request;
+use server::Servers;
 use std::error::Error;
 use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
-use server::Servers;
 use streams::Streams;
 use tokio::io::AsyncWriteExt;
 
@@ -179,7 +179,13 @@ fn with_session(run: &Run, options: Dict) -> Result<Dict, Fault> {
 }
 
 /// The request that a call describes, checked as far as it can be before mocks are asked.
-pub(crate) fn plan(run: &Arc<Run>, name: &'static str, method: &str, url: &str, options: Dict) -> Result<Request, Fault> {
+pub(crate) fn plan(
+    run: &Arc<Run>,
+    name: &'static str,
+    method: &str,
+    url: &str,
+    options: Dict,
+) -> Result<Request, Fault> {
     let request = Request::new(run, name, method, url, &with_session(run, options)?)?;
     if request.surface() == "http_request" {
         run.egress.check(run, request.surface(), &request.url_text)?;
@@ -291,7 +297,8 @@ async fn send(run: &Arc<Run>, mut request: Request, body_to: BodyTo) -> Result<D
 /// How long to wait before the next attempt.
 fn pause(run: &Run, backoff: Duration, attempt: u32, hint: Option<Duration>) -> Duration {
     let spread = run.random(|generator| 0.75 + generator.fraction() / 2.0);
-    let seconds = (backoff.as_secs_f64() * 2f64.powi(attempt.min(30) as i32) * spread).min(RETRY_DELAY_MAX.as_secs_f64());
+    let seconds =
+        (backoff.as_secs_f64() * 2f64.powi(attempt.min(30) as i32) * spread).min(RETRY_DELAY_MAX.as_secs_f64());
     Duration::from_secs_f64(seconds).max(hint.unwrap_or_default()).min(RETRY_DELAY_MAX)
 }
 

@@ -225,7 +225,10 @@ mod tests {
 
     #[test]
     fn pretty_text_is_indented_by_two() {
-        let value = Value::dict([("a", Value::list(vec![])), ("b", Value::list(vec!["\"{,".into(), Value::dict([("c", Value::Nil)])]))]);
+        let value = Value::dict([
+            ("a", Value::list(vec![])),
+            ("b", Value::list(vec!["\"{,".into(), Value::dict([("c", Value::Nil)])])),
+        ]);
         let expected = "{\n  \"a\": [],\n  \"b\": [\n    \"\\\"{,\",\n    {\n      \"c\": null\n    }\n  ]\n}";
         assert_eq!(stringify_pretty(&value), expected);
     }

@@ -12,10 +12,7 @@ fn parse_junit_xml(_: &mut Cx<'_>, args: Args<'_>) -> Result<Value, Fault> {
         Value::String(text) => text.to_string(),
         Value::Bytes(bytes) => String::from_utf8_lossy(bytes).into_owned(),
         other => {
-            return Err(Fault::thrown(format!(
-                "parse_junit_xml: expected string or bytes, got {}",
-                other.type_name()
-            )));
+            return Err(Fault::thrown(format!("parse_junit_xml: expected string or bytes, got {}", other.type_name())));
         }
     };
     Ok(Value::list(Elements { text: &text, name: "testcase" }.map(|it| case(&it)).collect()))

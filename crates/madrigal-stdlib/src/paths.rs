@@ -283,10 +283,13 @@ fn workspace(
     let path = args.string(0);
     let root = if args.get(1).is_nil() { run.execution_root().to_owned() } else { run.resolve(&args.string(1)) };
     run.may_read(name, &root)?;
-    Ok(Wait::new(name, run.blocking(move || {
-        let workspace = Workspace::of(&path, &root.to_string_lossy());
-        Ok(give(&path, workspace))
-    })))
+    Ok(Wait::new(
+        name,
+        run.blocking(move || {
+            let workspace = Workspace::of(&path, &root.to_string_lossy());
+            Ok(give(&path, workspace))
+        }),
+    ))
 }
 
 fn path_workspace_info(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Wait, Fault> {

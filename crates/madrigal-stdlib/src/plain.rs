@@ -20,7 +20,9 @@ fn reduced(value: &Value, depth: usize) -> Value {
         Value::Observed(it) => Value::Int(it.value),
         Value::Float(it) if !it.is_finite() => Value::Nil,
         Value::Bool(_) | Value::Int(_) | Value::Float(_) | Value::String(_) => value.clone(),
-        Value::List(items) => Value::List(List::from(items.iter().map(|it| reduced(it, depth + 1)).collect::<Vec<_>>())),
+        Value::List(items) => {
+            Value::List(List::from(items.iter().map(|it| reduced(it, depth + 1)).collect::<Vec<_>>()))
+        }
         Value::Dict(entries) => {
             let entries = entries.iter().map(|(key, value)| (key.clone(), reduced(value, depth + 1)));
             Value::Dict(entries.collect::<Dict>())

@@ -56,7 +56,8 @@ pub(crate) fn all(run: &Run) -> Vec<Shell> {
     let variable = |name: &str, source| run.variable(name).map(|it| Shell::new(PathBuf::from(it), source));
     let listed = std::fs::read_to_string("/etc/shells").unwrap_or_default();
     let listed = listed.lines().map(str::trim).filter(|it| it.starts_with('/'));
-    let usual = ["zsh", "bash", "sh"].into_iter().flat_map(|name| ["/bin", "/usr/bin"].map(|it| Path::new(it).join(name)));
+    let usual =
+        ["zsh", "bash", "sh"].into_iter().flat_map(|name| ["/bin", "/usr/bin"].map(|it| Path::new(it).join(name)));
     let candidates = variable("HARN_DEFAULT_SHELL", "configured")
         .into_iter()
         .chain(variable("SHELL", "env"))

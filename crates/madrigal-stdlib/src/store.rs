@@ -85,24 +85,30 @@ impl Place {
     /// Looks at the entries.
     fn read(self, look: impl FnOnce(&Dict) -> Value + Send + 'static) -> Wait {
         let run = Arc::clone(&self.run);
-        Wait::new(self.name, run.blocking(move || {
-            self.run.may_read(self.name, &self.path)?;
-            let mut entries = self.document().0.lock();
-            Ok(look(entries.get_or_insert_with(|| loaded(&self.path))))
-        }))
+        Wait::new(
+            self.name,
+            run.blocking(move || {
+                self.run.may_read(self.name, &self.path)?;
+                let mut entries = self.document().0.lock();
+                Ok(look(entries.get_or_insert_with(|| loaded(&self.path))))
+            }),
+        )
     }
 
     /// Changes the entries and writes them.
     fn change(self, change: impl FnOnce(&mut Dict) + Send + 'static) -> Wait {
         let run = Arc::clone(&self.run);
-        Wait::new(self.name, run.blocking(move || {
-            self.run.may_write(self.name, &self.path)?;
-            let mut entries = self.document().0.lock();
-            let entries = entries.get_or_insert_with(|| loaded(&self.path));
-            change(entries);
-            self.save(entries)?;
-            Ok(Value::Nil)
-        }))
+        Wait::new(
+            self.name,
+            run.blocking(move || {
+                self.run.may_write(self.name, &self.path)?;
+                let mut entries = self.document().0.lock();
+                let entries = entries.get_or_insert_with(|| loaded(&self.path));
+                change(entries);
+                self.save(entries)?;
+                Ok(Value::Nil)
+            }),
+        )
     }
 
     fn save(&self, entries: &Dict) -> Result<(), Fault> {
@@ -188,12 +194,15 @@ fn checkpoint_delete(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Wait, Fault> {
 fn checkpoint_clear(cx: &mut Cx<'_>, _: Args<'_>) -> Result<Wait, Fault> {
     let place = the_checkpoints(cx, "checkpoint_clear");
     let run = Arc::clone(&place.run);
-    Ok(Wait::new("checkpoint_clear", run.blocking(move || {
-        place.run.may_write(place.name, &place.path)?;
-        *place.document().0.lock() = Some(Dict::new());
-        match std::fs::remove_file(&place.path) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(place.failed("clear", &error)),
-            _ => Ok(Value::Nil),
-        }
-    })))
+    Ok(Wait::new(
+        "checkpoint_clear",
+        run.blocking(move || {
+            place.run.may_write(place.name, &place.path)?;
+            *place.document().0.lock() = Some(Dict::new());
+            match std::fs::remove_file(&place.path) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(place.failed("clear", &error)),
+                _ => Ok(Value::Nil),
+            }
+        }),
+    ))
 }

@@ -102,18 +102,21 @@ pub(crate) fn render_file(
 ) -> Result<Wait, Fault> {
     let (run, reference, directory) = (Arc::clone(run), reference.to_owned(), directory.to_owned());
     let work = run.clone();
-    Ok(Wait::new(name, run.blocking(move || {
-        let template = read(&work, name, &reference, &directory)?;
-        rendered(&work, name, &template, bindings, false).map(|(text, _)| Value::from(text))
-    })))
+    Ok(Wait::new(
+        name,
+        run.blocking(move || {
+            let template = read(&work, name, &reference, &directory)?;
+            rendered(&work, name, &template, bindings, false).map(|(text, _)| Value::from(text))
+        }),
+    ))
 }
 
 fn read(run: &Run, name: &'static str, reference: &str, directory: &Path) -> Result<Template, Fault> {
     let path = files::locate(reference, directory).map_err(Fault::thrown)?.path;
     let text = run.read_text(name, &path);
-    let text = text.map_err(|error| error.into_fault(|error| {
-        Fault::thrown(format!("Failed to read template {}: {error}", path.display()))
-    }))?;
+    let text = text.map_err(|error| {
+        error.into_fault(|error| Fault::thrown(format!("Failed to read template {}: {error}", path.display())))
+    })?;
     Ok(Template::file(path, text))
 }
 
@@ -141,9 +144,10 @@ fn render_string(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Outcome, Fault> {
         return Ok(Outcome::from(rendered(&run, name, &template, bindings, false)?.0));
     }
     let work = run.clone();
-    Ok(Outcome::from(Wait::new(name, run.blocking(move || {
-        rendered(&work, name, &template, bindings, false).map(|(text, _)| Value::from(text))
-    }))))
+    Ok(Outcome::from(Wait::new(
+        name,
+        run.blocking(move || rendered(&work, name, &template, bindings, false).map(|(text, _)| Value::from(text))),
+    )))
 }
 
 fn render_with_provenance(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Wait, Fault> {
@@ -152,18 +156,21 @@ fn render_with_provenance(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Wait, Fault
     let run = Arc::clone(run(cx));
     let prompt_id = format!("prompt-{}", run.next_id());
     let work = run.clone();
-    Ok(Wait::new(name, run.blocking(move || {
-        let template = read(&work, name, &reference, &directory)?;
-        let (text, spans) = rendered(&work, name, &template, bindings, true)?;
-        let path = template.path.as_ref().map_or(String::new(), |it| it.display().to_string());
-        let spans = spans.into_iter().map(|span| span_value(&template, span)).collect();
-        Ok(Value::dict([
-            ("text", Value::from(text)),
-            ("template_uri", Value::from(path)),
-            ("prompt_id", Value::from(prompt_id)),
-            ("spans", Value::list(spans)),
-        ]))
-    })))
+    Ok(Wait::new(
+        name,
+        run.blocking(move || {
+            let template = read(&work, name, &reference, &directory)?;
+            let (text, spans) = rendered(&work, name, &template, bindings, true)?;
+            let path = template.path.as_ref().map_or(String::new(), |it| it.display().to_string());
+            let spans = spans.into_iter().map(|span| span_value(&template, span)).collect();
+            Ok(Value::dict([
+                ("text", Value::from(text)),
+                ("template_uri", Value::from(path)),
+                ("prompt_id", Value::from(prompt_id)),
+                ("spans", Value::list(spans)),
+            ]))
+        }),
+    ))
 }
 
 fn span_value(template: &Template, span: Span) -> Value {

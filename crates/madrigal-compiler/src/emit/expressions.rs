@@ -616,7 +616,7 @@ fn start_of(mut expr: &Expr) -> u32 {
 /// Globals that are plain values; a namespace is the dict of its functions.
 fn global(name: &str, builtins: &BuiltinTable) -> Option<Value> {
     match name {
-        "stream" => Some(Value::Dict(builtins.namespace(name))),
+        "stream" | "event_log" => Some(Value::Dict(builtins.namespace(name))),
         "pi" => Some(Value::Float(std::f64::consts::PI)),
         "e" => Some(Value::Float(std::f64::consts::E)),
         _ => None,

@@ -59,7 +59,7 @@ fn host_capabilities(cx: &mut Cx<'_>, _: Args<'_>) -> Result<Value, Fault> {
 
 fn host_has(cx: &mut Cx<'_>, args: Args<'_>) -> Result<bool, Fault> {
     let offered = offered(run(cx));
-    Ok(offered.get(args.string(0).as_str()).is_some_and(|(_, operations)| {
-        args.get(1).is_nil() || operations.contains_key(args.string(1).as_str())
-    }))
+    Ok(offered
+        .get(args.string(0).as_str())
+        .is_some_and(|(_, operations)| args.get(1).is_nil() || operations.contains_key(args.string(1).as_str())))
 }

@@ -123,7 +123,8 @@ fn environment(run: &Run, params: &Dict) -> Option<Vec<(OsString, OsString)>> {
 pub(super) fn exec(run: &Arc<Run>, params: &Dict) -> Result<Wait, Fault> {
     let (program, arguments) = command_line(run, params)?;
     run.may_run("host_call", &program)?;
-    let directory = some(params, "cwd").map_or_else(|| run.execution_root().to_owned(), |it| run.resolve(&it.display()));
+    let directory =
+        some(params, "cwd").map_or_else(|| run.execution_root().to_owned(), |it| run.resolve(&it.display()));
     let limit = some(params, "timeout").or_else(|| some(params, "timeout_ms")).and_then(Value::as_millis);
     let limit = limit.map(|it| Duration::from_millis(u64::try_from(it).unwrap_or(0)));
     let launch = Spawn { program, arguments, directory, environment: environment(run, params) };

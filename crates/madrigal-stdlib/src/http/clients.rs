@@ -2,8 +2,8 @@
 //! needed and kept for the run. Here are also the sessions. Building never fails for want of system certificates:
 //! plain HTTP works without any.
 
-use super::handles::Counter;
 use super::guard::{Guard, GuardedResolver};
+use super::handles::Counter;
 use super::request::{as_dict, some};
 use super::with_causes;
 use crate::host::Run;

@@ -77,7 +77,8 @@ pub(super) struct GuardedResolver {
 impl GuardedResolver {
     /// The resolver of a sandboxed run; others need none.
     pub(super) fn of(run: &Arc<Run>, surface: &'static str) -> Option<Arc<GuardedResolver>> {
-        (run.is_net_restricted() && surface != MODELS).then(|| Arc::new(GuardedResolver { run: Arc::downgrade(run), surface }))
+        (run.is_net_restricted() && surface != MODELS)
+            .then(|| Arc::new(GuardedResolver { run: Arc::downgrade(run), surface }))
     }
 }
 

@@ -56,7 +56,9 @@ impl Response {
         };
         let part = |key: &str| dict.get(key).filter(|it| !it.is_nil());
         let headers = match part("headers") {
-            Some(Value::Dict(it)) => it.iter().map(|(key, value)| (key.clone(), Value::String(value.display()))).collect(),
+            Some(Value::Dict(it)) => {
+                it.iter().map(|(key, value)| (key.clone(), Value::String(value.display()))).collect()
+            }
             _ => Dict::new(),
         };
         let status = part("status").and_then(Value::as_int).unwrap_or(200);
@@ -149,7 +151,8 @@ mod tests {
 
     #[test]
     fn patterns_are_anchored_at_both_ends() {
-        let check = |pattern: &str, text: &str, expected: bool| assert_eq!(matches(pattern, text), expected, "{pattern}");
+        let check =
+            |pattern: &str, text: &str, expected: bool| assert_eq!(matches(pattern, text), expected, "{pattern}");
         check("*", "anything", true);
         check("a", "a", true);
         check("a", "ab", false);

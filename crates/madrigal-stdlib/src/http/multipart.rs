@@ -84,9 +84,8 @@ pub(super) fn encode(parts: &[Part]) -> std::io::Result<(Vec<u8>, String)> {
         let filename = part.filename.as_ref().map_or(String::new(), |it| format!("; filename=\"{}\"", quoted(it)));
         let content_type = part.content_type.as_ref().map_or(String::new(), |it| format!("Content-Type: {it}\r\n"));
         let name = quoted(&part.name);
-        let head = format!(
-            "--{boundary}\r\nContent-Disposition: form-data; name=\"{name}\"{filename}\r\n{content_type}\r\n"
-        );
+        let head =
+            format!("--{boundary}\r\nContent-Disposition: form-data; name=\"{name}\"{filename}\r\n{content_type}\r\n");
         body.extend_from_slice(head.as_bytes());
         body.extend_from_slice(&content);
         body.extend_from_slice(b"\r\n");

@@ -14,17 +14,8 @@ const HEADERS: [&str; 9] = [
     "x-xsrf-token",
 ];
 
-const PARAMETERS: [&str; 9] = [
-    "api_key",
-    "apikey",
-    "access_token",
-    "refresh_token",
-    "id_token",
-    "client_secret",
-    "password",
-    "secret",
-    "token",
-];
+const PARAMETERS: [&str; 9] =
+    ["api_key", "apikey", "access_token", "refresh_token", "id_token", "client_secret", "password", "secret", "token"];
 
 /// Whether a header carries credentials; the name is in lower case.
 pub(super) fn is_secret_header(name: &str) -> bool {

@@ -52,7 +52,8 @@ impl Body {
 fn build(status: i64, headers: Option<&Dict>, body: Body) -> Value {
     let status = if (100..=999).contains(&status) { status } else { 500 };
     let given = headers.into_iter().flat_map(|it| it.iter());
-    let mut headers: Dict = given.map(|(key, value)| (Str::from(key.to_lowercase()), Value::String(value.display()))).collect();
+    let mut headers: Dict =
+        given.map(|(key, value)| (Str::from(key.to_lowercase()), Value::String(value.display()))).collect();
     if let Some(content_type) = body.content_type.filter(|_| !headers.has("content-type")) {
         headers.insert("content-type".into(), Value::from(content_type));
     }

@@ -62,7 +62,9 @@ impl Limits {
     fn or(self, options: Option<&Dict>) -> Limits {
         let option = |key: &str| options.and_then(|it| it.get(key)).filter(|it| !it.is_nil());
         Limits {
-            body_bytes_max: option("max_body_bytes").and_then(Value::as_int).map_or(self.body_bytes_max, |it| it.max(0)),
+            body_bytes_max: option("max_body_bytes")
+                .and_then(Value::as_int)
+                .map_or(self.body_bytes_max, |it| it.max(0)),
             retain_raw_body: option("retain_raw_body").map_or(self.retain_raw_body, Value::is_truthy),
         }
     }
@@ -194,12 +196,7 @@ fn callable(args: &Args<'_>, index: usize, name: &str) -> Result<Value, Fault> {
 }
 
 /// Registers a callback.
-fn add(
-    cx: &mut Cx<'_>,
-    args: &Args<'_>,
-    name: &str,
-    place: impl FnOnce(&mut Server, Value),
-) -> Result<Value, Fault> {
+fn add(cx: &mut Cx<'_>, args: &Args<'_>, name: &str, place: impl FnOnce(&mut Server, Value)) -> Result<Value, Fault> {
     let hook = callable(args, 1, name)?;
     with_server(run(cx), args, name, |server| {
         place(server, hook);
@@ -293,7 +290,8 @@ fn plan(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Value, Fault> {
         if let Some(Value::Dict(explicit)) = some("query") {
             explicit.iter().for_each(|(key, value)| entries.insert(key.clone(), value.clone()));
         }
-        let lower = |headers: &Dict| headers.iter().map(|(key, value)| (key.to_lowercase().into(), value.clone())).collect();
+        let lower =
+            |headers: &Dict| headers.iter().map(|(key, value)| (key.to_lowercase().into(), value.clone())).collect();
         let headers: Dict = match some("headers") {
             Some(Value::Dict(headers)) => lower(headers),
             _ => Dict::new(),

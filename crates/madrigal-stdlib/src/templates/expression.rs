@@ -350,8 +350,7 @@ fn indexed(value: &Value, index: &Value) -> Value {
             position(text.count(), index).and_then(|at| text.at(at)).map_or(Value::Nil, Value::String)
         }
         (Value::Range(range), index) => {
-            let at = usize::try_from(range.len()).ok().and_then(|len| position(len, index));
-            at.map_or(Value::Nil, |at| nth(range, at))
+            position(range.len(), index).map_or(Value::Nil, |at| nth(range, at))
         }
         _ => Value::Nil,
     }

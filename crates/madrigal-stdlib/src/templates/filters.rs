@@ -42,7 +42,13 @@ pub(super) fn apply(name: &str, input: Value, arguments: &[Value]) -> Result<Val
         "last" => end(&input, false),
         "reverse" => reversed(input),
         "join" => joined(input, &shown(&arguments[0]))?,
-        "default" => if is_truthy(&input) { input } else { arguments[0].clone() },
+        "default" => {
+            if is_truthy(&input) {
+                input
+            } else {
+                arguments[0].clone()
+            }
+        }
         "json" if arguments.first().is_some_and(is_truthy) => Value::from(json::stringify_pretty(&input)),
         "json" => Value::from(json::stringify(&input)),
         "indent" => Value::from(indented(&shown(&input), arguments)?),

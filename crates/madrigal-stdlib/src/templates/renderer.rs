@@ -205,7 +205,7 @@ impl Turns<'_> {
             Value::Nil => 0,
             Value::List(it) => it.len(),
             Value::Dict(it) => it.len(),
-            Value::Range(it) => usize::try_from(it.len()).unwrap_or(usize::MAX),
+            Value::Range(it) => it.len(),
             Value::Set(it) => {
                 items.extend(it.iter().cloned());
                 items.len()

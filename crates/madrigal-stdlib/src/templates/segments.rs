@@ -30,8 +30,8 @@ pub(super) fn segments(template: &str) -> Result<Vec<Segment>, Problem> {
         at = directive.end;
         trim_next = directive.trims_after;
         if directive.content == "raw" {
-            let (content, close) = raw_block(template, at)
-                .ok_or_else(|| Problem::new(open, "unterminated `{{ raw }}` block"))?;
+            let (content, close) =
+                raw_block(template, at).ok_or_else(|| Problem::new(open, "unterminated `{{ raw }}` block"))?;
             push_text(&mut segments, content, at, (trim_next, close.trims_before));
             at = close.end;
             trim_next = close.trims_after;

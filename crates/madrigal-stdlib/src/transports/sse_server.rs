@@ -126,7 +126,9 @@ impl Sender {
         }
         if state.frames.len() >= self.buffered_max {
             let max = self.buffered_max;
-            return Err(Fault::thrown(format!("sse_server_send: buffered events exceeded max_buffered_events ({max})")));
+            return Err(Fault::thrown(format!(
+                "sse_server_send: buffered events exceeded max_buffered_events ({max})"
+            )));
         }
         state.frames.push_back(frame);
         state.sent += 1;

@@ -171,7 +171,9 @@ fn mocked_message(entry: &Value) -> Value {
             }
             _ => entry.clone(),
         },
-        Value::Dict(fields) if fields.has("data") => text(Value::String(fields.get("data").cloned().unwrap_or_default().display())),
+        Value::Dict(fields) if fields.has("data") => {
+            text(Value::String(fields.get("data").cloned().unwrap_or_default().display()))
+        }
         Value::Bytes(data) => message_value(&Message::binary(data.to_vec())),
         other => text(Value::String(other.display())),
     }
@@ -271,7 +273,9 @@ fn websocket_send(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Wait, Fault> {
     }
     Ok(Wait::new(name, async move {
         let wire = match &socket.kind {
-            Kind::Mock { ready, echo } => return Ok(Value::Bool(socket.send_to_mock(&run, &id, &outgoing, ready, *echo))),
+            Kind::Mock { ready, echo } => {
+                return Ok(Value::Bool(socket.send_to_mock(&run, &id, &outgoing, ready, *echo)));
+            }
             Kind::Real(wire) => wire,
         };
         if outgoing.kind == "close" {
@@ -288,7 +292,14 @@ fn websocket_send(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Wait, Fault> {
 }
 
 impl Socket {
-    fn send_to_mock(&self, run: &Run, id: &str, outgoing: &Outgoing, ready: &Mutex<VecDeque<Value>>, echo: bool) -> bool {
+    fn send_to_mock(
+        &self,
+        run: &Run,
+        id: &str,
+        outgoing: &Outgoing,
+        ready: &Mutex<VecDeque<Value>>,
+        echo: bool,
+    ) -> bool {
         if self.ended.load(Ordering::Relaxed) {
             return false;
         }

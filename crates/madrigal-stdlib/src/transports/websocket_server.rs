@@ -93,27 +93,30 @@ fn websocket_server(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Wait, Fault> {
     let (host, port) = bind.rsplit_once(':').unwrap_or((&bind, "0"));
     run.may_use_address(name, host, port.parse().unwrap_or(0))?;
     let work = run.clone();
-    Ok(Wait::new(name, run.external(async move {
-        let listener = TcpListener::bind(bind.as_str()).await.map_err(failed)?;
-        let address = listener.local_addr().map_err(failed)?.to_string();
-        let routes = Arc::new(Mutex::new(HashMap::new()));
-        if let Some(path) = option(options.as_ref(), "path") {
-            routes.lock().insert(path.display().to_string(), Route::of(options.as_ref()));
-        }
-        let (sender, accepted) = mpsc::channel(WAITING_MAX);
-        let listening = tokio::spawn(listen(listener, routes.clone(), sender)).abort_handle();
-        let id = work.http.counter.next("websocket-server");
-        let accepted = tokio::sync::Mutex::new(accepted);
-        let server = Server { address: address.clone(), routes, accepted, listening };
-        if !work.transports.servers.add(&id, Arc::new(server), SERVERS_MAX) {
-            return Err(Fault::thrown(format!("websocket_server: maximum open servers ({SERVERS_MAX}) reached")));
-        }
-        Ok(Value::dict([
-            ("id", Value::from(id)),
-            ("url", Value::from(format!("ws://{address}"))),
-            ("addr", Value::from(address)),
-        ]))
-    })))
+    Ok(Wait::new(
+        name,
+        run.external(async move {
+            let listener = TcpListener::bind(bind.as_str()).await.map_err(failed)?;
+            let address = listener.local_addr().map_err(failed)?.to_string();
+            let routes = Arc::new(Mutex::new(HashMap::new()));
+            if let Some(path) = option(options.as_ref(), "path") {
+                routes.lock().insert(path.display().to_string(), Route::of(options.as_ref()));
+            }
+            let (sender, accepted) = mpsc::channel(WAITING_MAX);
+            let listening = tokio::spawn(listen(listener, routes.clone(), sender)).abort_handle();
+            let id = work.http.counter.next("websocket-server");
+            let accepted = tokio::sync::Mutex::new(accepted);
+            let server = Server { address: address.clone(), routes, accepted, listening };
+            if !work.transports.servers.add(&id, Arc::new(server), SERVERS_MAX) {
+                return Err(Fault::thrown(format!("websocket_server: maximum open servers ({SERVERS_MAX}) reached")));
+            }
+            Ok(Value::dict([
+                ("id", Value::from(id)),
+                ("url", Value::from(format!("ws://{address}"))),
+                ("addr", Value::from(address)),
+            ]))
+        }),
+    ))
 }
 
 /// Takes connections until the server is dropped. Each upgrade has a task of its own, so none holds up the others.
@@ -136,6 +139,8 @@ async fn listen(listener: TcpListener, routes: Arc<Mutex<HashMap<String, Route>>
     }
 }
 
+// The library fixes the type of a refusal.
+#[allow(clippy::result_large_err)]
 async fn upgrade(stream: TcpStream, peer: String, routes: &Mutex<HashMap<String, Route>>) -> Option<Accepted> {
     let mut found = None;
     // How long messages may be is known only once the path is.

@@ -10,10 +10,10 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{Mutex, mpsc};
 use tokio::task::AbortHandle;
 use tokio_tungstenite::WebSocketStream;
+pub(super) use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::error::{CapacityError, Error};
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, WebSocketConfig};
-pub(super) use tokio_tungstenite::tungstenite::Message;
 
 /// Messages received and not yet taken by the script, before the sender has to wait.
 const RECEIVED_MAX: usize = 64;
