@@ -349,9 +349,7 @@ fn indexed(value: &Value, index: &Value) -> Value {
         (Value::String(text), index) => {
             position(text.count(), index).and_then(|at| text.at(at)).map_or(Value::Nil, Value::String)
         }
-        (Value::Range(range), index) => {
-            position(range.len(), index).map_or(Value::Nil, |at| nth(range, at))
-        }
+        (Value::Range(range), index) => position(range.len(), index).map_or(Value::Nil, |at| nth(range, at)),
         _ => Value::Nil,
     }
 }
