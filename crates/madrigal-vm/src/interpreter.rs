@@ -409,6 +409,9 @@ impl Vm {
                 I::SetAdd { set, src } => {
                     test!(arithmetic::add_member(w.get_mut(set), w.get_mut(src)));
                 }
+                I::SetInsert { set, src } => {
+                    test!(arithmetic::insert_member(w.get_mut(set), w.get_mut(src)));
+                }
                 I::MakeDict { dst } => w.set(dst, Value::Dict(crate::value::Dict::new())),
                 I::DictSet { dict, name, src } => {
                     let value = w.take(src);

@@ -448,6 +448,10 @@ impl ScriptTask {
                 let from_outside = self.host.nodes.outermost_cancelled().is_some_and(|(depth, _)| depth < *outside);
                 let interrupted = scope.node().is_cancelled() && !from_outside;
                 match (closed, outcome) {
+                    (Err(mut failure), Leaving::Failed(fault)) if fault.is_cancelled() => {
+                        fault.suppressed().iter().for_each(|it| failure.0.suppress(it.clone()));
+                        Resume::Fault(failure.0)
+                    }
                     (Err(failure), _) => Resume::Fault(failure.0),
                     (Ok(()), Leaving::Failed(fault)) if fault.is_cancelled() && interrupted => {
                         Resume::Absorbed(Value::Nil)

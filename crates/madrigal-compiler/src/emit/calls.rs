@@ -49,6 +49,14 @@ impl Emitter<'_> {
         Callee::Unknown
     }
 
+    /// The builtin that a call of this name means, if it means one.
+    pub(super) fn callee_builtin(&mut self, name: &(Name, Span)) -> Option<u16> {
+        match self.callee(name) {
+            Callee::Builtin(builtin) => Some(builtin),
+            _ => None,
+        }
+    }
+
     fn unknown_target(&mut self, name: &(Name, Span)) {
         let mut known: Vec<String> = self.declared.iter().map(|it| it.to_string()).collect();
         known.extend(self.unit.imported.keys().map(|it| it.to_string()));

@@ -73,30 +73,46 @@ impl Emitter<'_> {
         self.op(I::Take { dst: register, src }, span);
     }
 
-    /// `xs = xs.push(v)` and `s = s.add(v)`: without copying when the variable is the only holder of the list or set.
+    /// `xs = xs.push(v)`, `s = s.add(v)` and `s = set_add(s, v)`: without copying when the variable is the only holder
+    /// of the list or set.
     fn push_in_place(&mut self, register: u16, name: &Name, value: &Expr) -> bool {
-        let ExprKind::MethodCall { receiver, name: (method, span), arguments, optional: false } = &value.kind else {
-            return false;
+        let ours = |it: &Expr| matches!(&it.kind, ExprKind::Name(it) if it == name);
+        let (argument, called) = match &value.kind {
+            ExprKind::MethodCall { receiver, name: called, arguments, optional: false } if ours(receiver) => {
+                let [argument] = arguments.as_slice() else { return false };
+                (argument, called)
+            }
+            ExprKind::Call { name: called, arguments } if &*called.0 == "set_add" => match arguments.as_slice() {
+                [set, argument] if ours(&set.value) && !set.spread => (argument, called),
+                _ => return false,
+            },
+            _ => return false,
         };
-        let ours = matches!(&receiver.kind, ExprKind::Name(it) if it == name);
-        let [argument] = arguments.as_slice() else { return false };
-        if !ours || !matches!(&**method, "push" | "add") || argument.spread || names::has_block(&argument.value) {
+        let is_method = matches!(value.kind, ExprKind::MethodCall { .. });
+        let builtin = if is_method { None } else { self.callee_builtin(called) };
+        if argument.spread || names::has_block(&argument.value) {
             return false;
         }
-        let at = self.state().allocate_many(3);
-        self.expr_to(&argument.value, at + 2);
-        let in_place = match &**method {
-            "push" => I::ListPush { list: register, src: at + 2 },
-            _ => I::SetAdd { set: register, src: at + 2 },
+        let (at, src) = (self.state().mark(), self.state().mark() + 2);
+        let in_place = match (&*called.0, builtin) {
+            ("push", None) if is_method => I::ListPush { list: register, src },
+            ("add", None) if is_method => I::SetAdd { set: register, src },
+            (_, Some(_)) => I::SetInsert { set: register, src },
+            _ => return false,
         };
-        self.op(in_place, *span);
+        self.state().allocate_many(3);
+        self.expr_to(&argument.value, src);
+        self.op(in_place, called.1);
         let done = self.state().builder.label();
         let to = self.state().builder.to(done);
-        self.op(I::Jump { to }, *span);
-        self.op(I::Move { dst: at + 1, src: register }, *span);
-        let method = self.method(method);
-        self.op(I::CallMethod { at, method, count: 1 }, *span);
-        self.op(I::Take { dst: register, src: at }, *span);
+        self.op(I::Jump { to }, called.1);
+        self.op(I::Move { dst: at + 1, src: register }, called.1);
+        let call = match builtin {
+            Some(builtin) => I::CallBuiltin { at, builtin, count: 2 },
+            None => I::CallMethod { at, method: self.method(&called.0), count: 1 },
+        };
+        self.op(call, called.1);
+        self.op(I::Take { dst: register, src: at }, called.1);
         self.state().builder.place(done);
         true
     }

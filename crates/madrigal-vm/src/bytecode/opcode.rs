@@ -170,6 +170,7 @@ opcodes! {
     ListExtend { list: Reg, src: Reg } "appends the items of src, an error unless a list";
     ListPush { list: Reg, src: Reg } "jump when list is a list; then src was moved to its end, in place";
     SetAdd { set: Reg, src: Reg } "jump when set is a set; then src was moved to its end unless a member equals it, in place";
+    SetInsert { set: Reg, src: Reg } "the same unless a member has the structural key of src";
     MakeDict { dst: Reg } "dst = {}";
     DictSet { dict: Reg, name: Name, src: Reg } "dict[name] = src, which is consumed";
     DictSetComputed { dict: Reg, key: Reg, src: Reg } "dict[display(key)] = src, which is consumed";

@@ -214,6 +214,17 @@ pub fn add_member(set: &mut Value, value: &mut Value) -> bool {
     }
 }
 
+/// `set = set_add(set, value)` for a set; `false` for anything else, `value` untouched.
+pub fn insert_member(set: &mut Value, value: &mut Value) -> bool {
+    match set {
+        Value::Set(members) => {
+            members.insert(value.take());
+            true
+        }
+        _ => false,
+    }
+}
+
 /// `list = list.push(value)` for a list that has room; `false` for anything else, `value` untouched.
 pub fn push(list: &mut Value, value: &mut Value) -> bool {
     match list {
