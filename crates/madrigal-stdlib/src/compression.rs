@@ -50,14 +50,13 @@ fn strength(args: &Args<'_>, name: &str, what: &str, default: i32, range: RangeI
     })
 }
 
-/// Encodes the first argument.
-fn encode<E>(cx: &mut Cx<'_>, args: &Args<'_>, name: &'static str, encode: E) -> Result<Outcome, Fault>
+/// Encodes the first argument; `effort` is how much longer that takes than other work on as many bytes.
+fn encode<E>(cx: &mut Cx<'_>, args: &Args<'_>, name: &'static str, effort: usize, encode: E) -> Result<Outcome, Fault>
 where
     E: FnOnce(&[u8]) -> std::io::Result<Vec<u8>> + Send + 'static,
 {
     let bytes = octets(args, name, 0)?;
-    // Compressing takes longer than other work on as many bytes.
-    sized(cx, name, bytes.len().saturating_mul(16), move || finished(name, encode(&bytes)))
+    sized(cx, name, bytes.len().saturating_mul(effort), move || finished(name, encode(&bytes)))
 }
 
 /// Decodes the first argument.
@@ -88,7 +87,7 @@ pub(crate) fn read_bounded(source: impl Read) -> std::io::Result<Vec<u8>> {
 fn gzip_encode(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Outcome, Fault> {
     given(&args, "gzip_encode", 0)?;
     let level = strength(&args, "gzip_encode", "level", 6, 0..=9)?;
-    encode(cx, &args, "gzip_encode", move |bytes| {
+    encode(cx, &args, "gzip_encode", 16, move |bytes| {
         // The builder leaves the time 0, so that equal input gives equal output.
         let mut encoder = GzBuilder::new().write(Vec::new(), Compression::new(level as u32));
         encoder.write_all(bytes)?;
@@ -103,7 +102,7 @@ fn gzip_decode(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Outcome, Fault> {
 fn zstd_encode(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Outcome, Fault> {
     given(&args, "zstd_encode", 0)?;
     let level = strength(&args, "zstd_encode", "level", 3, zstd::compression_level_range())?;
-    encode(cx, &args, "zstd_encode", move |bytes| zstd::encode_all(bytes, level))
+    encode(cx, &args, "zstd_encode", 64, move |bytes| zstd::encode_all(bytes, level))
 }
 
 fn zstd_decode(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Outcome, Fault> {
@@ -113,7 +112,7 @@ fn zstd_decode(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Outcome, Fault> {
 fn brotli_encode(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Outcome, Fault> {
     given(&args, "brotli_encode", 0)?;
     let quality = strength(&args, "brotli_encode", "quality", 11, 0..=11)?;
-    encode(cx, &args, "brotli_encode", move |bytes| {
+    encode(cx, &args, "brotli_encode", 256, move |bytes| {
         let mut out = Vec::new();
         let mut encoder = brotli::CompressorWriter::new(&mut out, 4096, quality as u32, 22);
         encoder.write_all(bytes)?;

@@ -6,7 +6,7 @@ pub(crate) mod pointer;
 mod query;
 mod reader;
 
-use crate::strict::sized;
+use crate::strict::{sized, sized_by};
 use data_encoding::BASE64;
 use madrigal_vm::{Args, BuiltinTable, Cx, Fault, Outcome, Str, Value};
 use std::fmt::Write;
@@ -35,8 +35,8 @@ fn json_parse(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Outcome, Fault> {
     })
 }
 
-fn json_stringify(_: &mut Cx<'_>, args: Args<'_>) -> Result<String, Fault> {
-    Ok(stringify(args.get(0)))
+fn json_stringify(cx: &mut Cx<'_>, mut args: Args<'_>) -> Result<Outcome, Fault> {
+    sized_by(cx, "json_stringify", args.take(0), |value| Ok(Value::from(stringify(value))))
 }
 
 /// How deep values may nest where a format's own writer recurses.

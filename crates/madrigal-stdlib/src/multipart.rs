@@ -1,7 +1,8 @@
 //! Bodies of forms (`multipart/form-data`), in both directions.
 
+use crate::strict::sized;
 use data_encoding::HEXLOWER;
-use madrigal_vm::{Args, Bytes, Cx, Dict, Fault, Str, Value};
+use madrigal_vm::{Args, Bytes, Cx, Dict, Fault, Outcome, Str, Value};
 use sha2::Sha256;
 use sha2::digest::Digest;
 
@@ -188,7 +189,7 @@ impl Limits {
     }
 }
 
-fn multipart_parse(_: &mut Cx<'_>, args: Args<'_>) -> Result<Value, Fault> {
+fn multipart_parse(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Outcome, Fault> {
     let body = args.get(0).as_octets();
     let body = body
         .ok_or_else(|| failed(PARSE, format_args!("body must be bytes or string, got {}", args.get(0).type_name())))?;
@@ -204,13 +205,16 @@ fn multipart_parse(_: &mut Cx<'_>, args: Args<'_>) -> Result<Value, Fault> {
         let (size, most) = (body.len(), limits.total);
         return Err(failed(PARSE, format_args!("total body size {size} exceeds max_total_bytes {most}")));
     }
-    let fields = fields(body, &boundary, &limits)?;
-    Ok(Value::dict([
-        ("boundary", Value::from(boundary)),
-        ("field_count", Value::from(fields.len())),
-        ("fields", Value::list(fields)),
-        ("total_bytes", Value::from(body.len())),
-    ]))
+    let (len, body) = (body.len(), args.get(0).clone());
+    sized(cx, PARSE, len, move || {
+        let fields = fields(body.as_octets().unwrap_or_default(), &boundary, &limits)?;
+        Ok(Value::dict([
+            ("boundary", Value::from(boundary)),
+            ("field_count", Value::from(fields.len())),
+            ("fields", Value::list(fields)),
+            ("total_bytes", Value::from(len)),
+        ]))
+    })
 }
 
 fn fields(body: &[u8], boundary: &str, limits: &Limits) -> Result<Vec<Value>, Fault> {

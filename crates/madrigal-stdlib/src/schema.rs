@@ -8,7 +8,7 @@ mod validation;
 
 use crate::host::run;
 use crate::json::pointer::require;
-use crate::strict::sized;
+use crate::strict::{PART_BYTES, parts, sized};
 use canonical::canonical;
 use madrigal_vm::{Args, Cx, Dict, Fault, Outcome, Str, Value};
 use validation::{Checked, Validator};
@@ -57,10 +57,9 @@ where
     C: FnOnce(Checked) -> Result<Value, Fault> + Send + 'static,
 {
     let (run, value) = (run(cx).clone(), args.get(0).clone());
-    let size = validation::size(&value);
-    // A part of a value counts as a few dozen bytes.
-    sized(cx, "validate", size.saturating_mul(32), move || {
-        conclude(Validator::new(&run.patterns, &schema, defaults, size).check(&value))
+    let parts = parts(&value);
+    sized(cx, "validate", parts * PART_BYTES, move || {
+        conclude(Validator::new(&run.patterns, &schema, defaults, parts).check(&value))
     })
 }
 

@@ -17,6 +17,38 @@ where
     Ok(Outcome::from(Wait::new(what, run(cx).blocking(work))))
 }
 
+/// As how many bytes of input a part of a value counts.
+pub(crate) const PART_BYTES: usize = 32;
+
+/// How many parts a value has, itself included, texts counting by their length; counting ends at a few million.
+pub(crate) fn parts(value: &Value) -> usize {
+    const COUNT_MAX: usize = 4_000_000;
+    let mut count = 0;
+    let mut waiting = vec![value];
+    while let Some(value) = waiting.pop() {
+        count += 1 + value.as_octets().map_or(0, <[u8]>::len) / PART_BYTES;
+        if count >= COUNT_MAX {
+            break;
+        }
+        match value {
+            Value::List(items) => waiting.extend(items.iter()),
+            Value::Set(items) => waiting.extend(items.iter()),
+            Value::Dict(entries) => waiting.extend(entries.values()),
+            Value::Struct(it) => waiting.extend(it.fields().map(|(_, value)| value)),
+            _ => {}
+        }
+    }
+    count
+}
+
+/// Like [`sized`], for work on a value.
+pub(crate) fn sized_by<W>(cx: &mut Cx<'_>, what: &'static str, value: Value, work: W) -> Result<Outcome, Fault>
+where
+    W: FnOnce(&Value) -> Result<Value, Fault> + Send + 'static,
+{
+    sized(cx, what, parts(&value) * PART_BYTES, move || work(&value))
+}
+
 /// The argument at `index`; fails when it was not passed.
 pub(crate) fn given<'a>(args: &'a Args<'_>, name: &str, index: usize) -> Result<&'a Value, Fault> {
     let value = args.all().get(index);

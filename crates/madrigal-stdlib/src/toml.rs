@@ -1,7 +1,7 @@
 //! TOML. Values that TOML has no form for become the text of their display form; nil cannot be written.
 
 use crate::json::{check_depth, plain_bytes};
-use crate::strict::sized;
+use crate::strict::{sized, sized_by};
 use madrigal_vm::{Args, Cx, Fault, Outcome, Str, Value};
 use toml::{Table, Value as Toml};
 
@@ -41,14 +41,15 @@ fn value_of(toml: Toml) -> Value {
     }
 }
 
-fn toml_stringify(_: &mut Cx<'_>, args: Args<'_>) -> Result<String, Fault> {
-    let value = args.get(0);
-    let failed = |error: String| Fault::thrown(format!("toml_stringify: {error}"));
-    check_depth(value).map_err(failed)?;
-    match toml_of(value).map_err(failed)? {
-        Toml::Table(table) => toml::to_string(&table).map_err(|error| failed(error.to_string())),
-        _ => Err(failed(format!("expected a dict, got {}", value.type_name()))),
-    }
+fn toml_stringify(cx: &mut Cx<'_>, mut args: Args<'_>) -> Result<Outcome, Fault> {
+    sized_by(cx, "toml_stringify", args.take(0), |value| {
+        let failed = |error: String| Fault::thrown(format!("toml_stringify: {error}"));
+        check_depth(value).map_err(failed)?;
+        match toml_of(value).map_err(failed)? {
+            Toml::Table(table) => toml::to_string(&table).map(Value::from).map_err(|error| failed(error.to_string())),
+            _ => Err(failed(format!("expected a dict, got {}", value.type_name()))),
+        }
+    })
 }
 
 fn toml_of(value: &Value) -> Result<Toml, String> {

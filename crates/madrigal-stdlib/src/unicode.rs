@@ -1,6 +1,7 @@
 //! Text by what readers take for characters (grapheme clusters), and normal forms.
 
-use madrigal_vm::{Args, Cx, Fault, Str, Value, methods};
+use crate::strict::sized;
+use madrigal_vm::{Args, Cx, Fault, Outcome, Str, Value, methods};
 use unicode_normalization::UnicodeNormalization;
 use unicode_segmentation::UnicodeSegmentation;
 
@@ -33,17 +34,19 @@ fn str_pad(_: &mut Cx<'_>, args: Args<'_>) -> Result<String, Fault> {
     Ok(format!("{}{text}{}", fill.repeat(before), fill.repeat(missing - before)))
 }
 
-fn unicode_normalize(_: &mut Cx<'_>, args: Args<'_>) -> Result<String, Fault> {
+fn unicode_normalize(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Outcome, Fault> {
+    let normal: fn(&str) -> String = match text_or(&args, 1, "NFC").to_uppercase().as_str() {
+        "NFC" => |it| it.nfc().collect(),
+        "NFD" => |it| it.nfd().collect(),
+        "NFKC" => |it| it.nfkc().collect(),
+        "NFKD" => |it| it.nfkd().collect(),
+        _ => return Err(Fault::runtime("unicode_normalize: form must be NFC, NFD, NFKC, or NFKD")),
+    };
     let text = args.string(0);
-    match text_or(&args, 1, "NFC").to_uppercase().as_str() {
-        "NFC" => Ok(text.nfc().collect()),
-        "NFD" => Ok(text.nfd().collect()),
-        "NFKC" => Ok(text.nfkc().collect()),
-        "NFKD" => Ok(text.nfkd().collect()),
-        _ => Err(Fault::runtime("unicode_normalize: form must be NFC, NFD, NFKC, or NFKD")),
-    }
+    sized(cx, "unicode_normalize", text.len(), move || Ok(Value::from(normal(&text))))
 }
 
-fn unicode_graphemes(_: &mut Cx<'_>, args: Args<'_>) -> Result<Value, Fault> {
-    Ok(Value::list(args.string(0).graphemes(true).map(Value::from).collect()))
+fn unicode_graphemes(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Outcome, Fault> {
+    let text = args.string(0);
+    sized(cx, "unicode_graphemes", text.len(), move || Ok(Value::list(text.graphemes(true).map(Value::from).collect())))
 }

@@ -1,7 +1,7 @@
 //! YAML. Values that YAML has no form for become the text of their display form.
 
 use crate::json::{check_depth, plain_bytes};
-use crate::strict::sized;
+use crate::strict::{sized, sized_by};
 use madrigal_vm::{Args, Cx, Dict, Fault, Outcome, Str, Value};
 use serde_yaml_ng::{Mapping, Number, Value as Yaml};
 
@@ -45,11 +45,12 @@ fn value_of(yaml: Yaml) -> Result<Value, String> {
     })
 }
 
-fn yaml_stringify(_: &mut Cx<'_>, args: Args<'_>) -> Result<String, Fault> {
-    let value = args.get(0);
-    let failed = |error: String| Fault::thrown(format!("yaml_stringify: {error}"));
-    check_depth(value).map_err(failed)?;
-    serde_yaml_ng::to_string(&yaml_of(value)).map_err(|error| failed(error.to_string()))
+fn yaml_stringify(cx: &mut Cx<'_>, mut args: Args<'_>) -> Result<Outcome, Fault> {
+    sized_by(cx, "yaml_stringify", args.take(0), |value| {
+        let failed = |error: String| Fault::thrown(format!("yaml_stringify: {error}"));
+        check_depth(value).map_err(failed)?;
+        serde_yaml_ng::to_string(&yaml_of(value)).map(Value::from).map_err(|error| failed(error.to_string()))
+    })
 }
 
 fn yaml_of(value: &Value) -> Yaml {

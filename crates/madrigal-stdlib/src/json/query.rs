@@ -3,8 +3,9 @@
 mod parser;
 
 use super::pointer::require;
+use crate::strict::sized_by;
 use madrigal_vm::value::{compare, equal};
-use madrigal_vm::{Args, Cx, Dict, Fault, Str, Value, methods};
+use madrigal_vm::{Args, Cx, Dict, Fault, Outcome, Str, Value, methods};
 use parser::{Comparison, Expr, Step};
 use std::cmp::Ordering;
 
@@ -15,20 +16,27 @@ madrigal_vm::builtins! {
     "jq_first" (value: any, expression: string) -> any = jq_first;
 }
 
-fn run(args: &Args<'_>, name: &str) -> Result<Vec<Value>, Fault> {
-    require(args, name, 2)?;
-    let expr = parser::parse(&args.string(1)).map_err(|what| Fault::thrown(format!("jq: {what}")))?;
-    let mut out = Vec::new();
-    emit(&expr, args.get(0), &mut out)?;
-    Ok(out)
+/// Evaluates the expression in the second argument and gives what `conclude` makes of the values.
+fn run<C>(cx: &mut Cx<'_>, mut args: Args<'_>, name: &'static str, conclude: C) -> Result<Outcome, Fault>
+where
+    C: FnOnce(Vec<Value>) -> Value + Send + 'static,
+{
+    require(&args, name, 2)?;
+    let text = args.string(1);
+    sized_by(cx, name, args.take(0), move |value| {
+        let expr = parser::parse(&text).map_err(|what| Fault::thrown(format!("jq: {what}")))?;
+        let mut out = Vec::new();
+        emit(&expr, value, &mut out)?;
+        Ok(conclude(out))
+    })
 }
 
-fn jq(_: &mut Cx<'_>, args: Args<'_>) -> Result<Value, Fault> {
-    run(&args, "jq").map(Value::list)
+fn jq(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Outcome, Fault> {
+    run(cx, args, "jq", Value::list)
 }
 
-fn jq_first(_: &mut Cx<'_>, args: Args<'_>) -> Result<Value, Fault> {
-    Ok(run(&args, "jq_first")?.into_iter().next().unwrap_or_default())
+fn jq_first(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Outcome, Fault> {
+    run(cx, args, "jq_first", |values| values.into_iter().next().unwrap_or_default())
 }
 
 /// Adds what `expr` emits for `input`.

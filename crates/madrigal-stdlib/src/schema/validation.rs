@@ -23,27 +23,6 @@ pub(super) struct Validator<'a> {
     fuel: Cell<usize>,
 }
 
-/// How many parts a value has, itself included; counting ends at a few million.
-pub(super) fn size(value: &Value) -> usize {
-    const COUNT_MAX: usize = 4_000_000;
-    let mut count = 0;
-    let mut waiting = vec![value];
-    while let Some(value) = waiting.pop() {
-        count += 1;
-        if count >= COUNT_MAX {
-            break;
-        }
-        match value {
-            Value::List(items) => waiting.extend(items.iter()),
-            Value::Set(items) => waiting.extend(items.iter()),
-            Value::Dict(entries) => waiting.extend(entries.values()),
-            Value::Struct(it) => waiting.extend(it.fields().map(|(_, value)| value)),
-            _ => {}
-        }
-    }
-    count
-}
-
 /// Where the value under check is: empty for the value itself, else as in `user.tags[2]`.
 type Path = String;
 
