@@ -3,6 +3,7 @@
 use clap::{Args, Parser, Subcommand};
 use madrigal::{Engine, Grant, NetRule, Permissions, is_permitted};
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// Runs Harn programs: small scripts whose tasks run on all cores and always clean up.
 #[derive(Debug, Parser)]
@@ -64,6 +65,9 @@ pub struct Run {
     /// The seed of --simulate
     #[arg(long, value_name = "S", requires = "simulate", default_value_t = 0)]
     pub seed: u64,
+    /// What it may use at most.
+    #[command(flatten)]
+    pub limits: LimitArguments,
     /// What the program may touch.
     #[command(flatten)]
     pub sandbox: Sandbox,
@@ -135,6 +139,44 @@ impl Sandbox {
             (true, false) => Engine::restricted(|name| is_permitted(name, &self.allow)),
         }
     }
+}
+
+/// What a program may use at most.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Limits")]
+pub struct LimitArguments {
+    /// Tasks at a time; one more is an error the program can catch
+    #[arg(long, value_name = "N")]
+    pub max_tasks: Option<usize>,
+    /// Nested calls of one task, 10000 unless given; one more is an error the program can catch
+    #[arg(long, value_name = "N")]
+    pub max_depth: Option<usize>,
+    /// Capacity of one channel; more is an error the program can catch
+    #[arg(long, value_name = "N")]
+    pub max_channel: Option<usize>,
+    /// Instructions (roughly) of all tasks together; then the program is ended
+    #[arg(long, value_name = "N")]
+    pub fuel: Option<u64>,
+    /// Time, such as 500ms, 30s or 5m; then the program is ended
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    pub timeout: Option<Duration>,
+    /// Bytes on standard output; then the program is ended
+    #[arg(long, value_name = "BYTES")]
+    pub max_output: Option<u64>,
+}
+
+/// A time as scripts write it; a number alone is milliseconds.
+fn time(text: &str) -> Result<Duration, String> {
+    let digits = text.find(|it: char| !it.is_ascii_digit()).unwrap_or(text.len());
+    let unit = match &text[digits..] {
+        "" | "ms" => Some(1),
+        "s" => Some(1000),
+        "m" => Some(60_000),
+        "h" => Some(3_600_000),
+        _ => None,
+    };
+    let millis = unit.zip(text[..digits].parse::<u64>().ok()).and_then(|(unit, count)| count.checked_mul(unit));
+    millis.map(Duration::from_millis).ok_or_else(|| "expected a time such as 500ms, 30s or 5m".to_owned())
 }
 
 impl Run {

@@ -8,7 +8,7 @@ mod signals;
 
 use arguments::{Arguments, Command, Run};
 use clap::Parser;
-use madrigal::{Engine, Executor, Input, Interrupter, Options, Output, Source};
+use madrigal::{Engine, Executor, Input, Interrupter, Limits, Options, Output, Source};
 use std::io::{Read, Write};
 use std::path::PathBuf;
 use std::process::exit;
@@ -57,6 +57,14 @@ fn run(arguments: Run) -> i32 {
         virtual_time: false,
         check_calls: !is_text,
         interrupter,
+        limits: Limits {
+            tasks: arguments.limits.max_tasks,
+            depth: arguments.limits.max_depth,
+            channel_capacity: arguments.limits.max_channel,
+            fuel: arguments.limits.fuel,
+            time: arguments.limits.timeout,
+            output: arguments.limits.max_output,
+        },
         ..Options::default()
     };
     arguments.sandbox.engine().run(&source, options).status

@@ -28,6 +28,9 @@ pub fn watch(interrupter: Interrupter) {
     }
 }
 
+/// How many tasks are named.
+const SHOWN_MAX: usize = 10;
+
 struct Signals {
     interrupt: Signal,
     terminate: Signal,
@@ -53,8 +56,11 @@ impl Signals {
                 exit(status);
             }
             interrupted = true;
+            let (ids, count) = interrupter.live_tasks(SHOWN_MAX);
             interrupter.interrupt(name);
-            complain(&format!("{name}: waiting for cleanups to end; once more ends at once\n"));
+            let more = if count > ids.len() { format!(" and {} more", count - ids.len()) } else { String::new() };
+            let tasks = ids.join(", ");
+            complain(&format!("{name}: waiting for {tasks}{more} to clean up; once more ends at once\n"));
         }
     }
 

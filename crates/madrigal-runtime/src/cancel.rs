@@ -149,6 +149,10 @@ struct NestedNode {
     owner: Option<Weak<AnyTask>>,
     /// A cancelled parent does not reach a shielded node; only `cancel` on the node itself does.
     shielded: bool,
+    /// What the block is called, when it has a name.
+    label: OnceLock<Arc<str>>,
+    /// When its deadline passes, in the clock's nanoseconds.
+    deadline_ns: Option<u64>,
 }
 
 /// The part every node has. In a task it is embedded, so that a leaf of the tree costs no allocation of its own.
@@ -318,11 +322,17 @@ impl WeakNode {
 impl CancelNode {
     /// A tree of its own.
     pub fn root() -> CancelNode {
-        CancelNode::nested(None, None, false)
+        CancelNode::nested(None, None, false, None)
     }
 
-    fn nested(parent: Option<&CancelNode>, owner: Option<Weak<AnyTask>>, shielded: bool) -> CancelNode {
-        let node = Arc::new(NestedNode { core: NodeCore::default(), owner, shielded });
+    fn nested(
+        parent: Option<&CancelNode>,
+        owner: Option<Weak<AnyTask>>,
+        shielded: bool,
+        deadline_ns: Option<u64>,
+    ) -> CancelNode {
+        let label = OnceLock::new();
+        let node = Arc::new(NestedNode { core: NodeCore::default(), owner, shielded, label, deadline_ns });
         if let Some(parent) = parent {
             let mut children = parent.core().children();
             let key = children.insert(WeakNode::Nested(Arc::downgrade(&node)));
@@ -355,14 +365,56 @@ impl CancelNode {
     ///
     /// Cancelled from the start when this node is. Dropping it takes it out of the tree and cancels nothing.
     pub fn child(&self) -> CancelNode {
-        CancelNode::nested(Some(self), self.owner(), false)
+        CancelNode::nested(Some(self), self.owner(), false, None)
+    }
+
+    /// As `child`, of a block whose deadline passes then.
+    pub(crate) fn child_until(&self, deadline_ns: u64) -> CancelNode {
+        CancelNode::nested(Some(self), self.owner(), false, Some(deadline_ns))
+    }
+
+    /// Gives the block a name. The first one stays.
+    pub fn set_label(&self, label: impl Into<Arc<str>>) {
+        if let NodeRef::Nested(node) = &self.0 {
+            let _ = node.label.set(label.into());
+        }
+    }
+
+    /// The name of the innermost block with a name that this node is, or lies beneath.
+    pub fn innermost_label(&self) -> Option<Arc<str>> {
+        self.upwards().find_map(|node| match &node.0 {
+            NodeRef::Nested(node) => node.label.get().cloned(),
+            NodeRef::Task(_) => None,
+        })
+    }
+
+    /// When the first of the deadlines around this node passes, in the clock's nanoseconds.
+    pub fn earliest_deadline_ns(&self) -> Option<u64> {
+        let deadline = |node: CancelNode| match &node.0 {
+            NodeRef::Nested(node) => node.deadline_ns,
+            NodeRef::Task(_) => None,
+        };
+        self.upwards().filter_map(deadline).min()
+    }
+
+    /// This node and those above it, up to the root.
+    fn upwards(&self) -> impl Iterator<Item = CancelNode> {
+        std::iter::successors(Some(self.clone()), |node| node.core().link.lock().as_ref().map(|it| it.parent.clone()))
+    }
+
+    /// The tasks above this node, innermost first.
+    pub(crate) fn tasks_above(&self) -> impl Iterator<Item = Arc<AnyTask>> {
+        self.upwards().skip(1).filter_map(|node| match node.0 {
+            NodeRef::Task(task) => Some(task),
+            NodeRef::Nested(_) => None,
+        })
     }
 
     /// Opens a nested node that a cancelled parent does not reach, for cleanup that has to wait.
     ///
     /// It is still waited for like any other child, and can be cancelled directly.
     pub fn shielded_child(&self) -> CancelNode {
-        CancelNode::nested(Some(self), self.owner(), true)
+        CancelNode::nested(Some(self), self.owner(), true, None)
     }
 
     fn core(&self) -> &NodeCore {

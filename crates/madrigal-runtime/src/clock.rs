@@ -198,6 +198,11 @@ impl Clock {
         state.timers.is_empty() && state.firing == 0
     }
 
+    /// Whether somebody asked time to move and waits until it has.
+    pub(crate) fn is_advancing(&self) -> bool {
+        self.0.state.lock().advances > 0
+    }
+
     /// Virtual time only, called when nothing can run: moves to the next timer and fires all of that instant.
     ///
     /// While outside events are awaited (`outside_events`) only an `advance` may move time. `false`: nothing to fire.

@@ -23,7 +23,7 @@ impl Deadline {
 
     /// As `open`, at an instant of the clock and with the `kind` of cancellation it causes.
     pub fn open_at(parent: &CancelNode, clock: &Clock, at_ns: u64, kind: CancelKind) -> Deadline {
-        let node = parent.child();
+        let node = parent.child_until(at_ns);
         let reason = CancelReason::by_nobody(kind, "");
         if at_ns <= clock.now_ns() {
             node.cancel(reason);

@@ -46,16 +46,18 @@ pub(crate) fn find_deadlock(root: &CancelNode) -> Option<DeadlockReport> {
     if tasks.is_empty() || !tasks.iter().all(TaskRef::is_parked_inside) {
         return None;
     }
-    Some(DeadlockReport { tasks: tasks.iter().map(describe).collect() })
+    Some(DeadlockReport { tasks: tasks.iter().map(DeadlockedTask::of).collect() })
 }
 
-fn describe(task: &TaskRef) -> DeadlockedTask {
-    let waiting = task.waiting();
-    let holder = waiting.as_ref().and_then(|waiting| waiting.on.as_ref()).and_then(|on| on.holder());
-    DeadlockedTask {
-        id: task.id(),
-        waiting: waiting.as_ref().map_or_else(|| "something".to_owned(), ToString::to_string),
-        holder: holder.map(|task| task.id()),
-        location: waiting.and_then(|waiting| waiting.location),
+impl DeadlockedTask {
+    pub(crate) fn of(task: &TaskRef) -> DeadlockedTask {
+        let waiting = task.published();
+        let holder = waiting.as_ref().and_then(|waiting| waiting.on.as_ref()).and_then(|on| on.holder());
+        DeadlockedTask {
+            id: task.id(),
+            waiting: waiting.as_ref().map_or_else(|| "something".to_owned(), ToString::to_string),
+            holder: holder.map(|task| task.id()),
+            location: waiting.and_then(|waiting| waiting.location),
+        }
     }
 }

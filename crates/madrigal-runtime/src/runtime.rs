@@ -94,6 +94,8 @@ impl RuntimeBuilder {
             root: CancelNode::root(),
             externals: AtomicUsize::new(0),
             random: Mutex::new(Random::new(self.seed)),
+            turns_used_up: AtomicUsize::new(0),
+            cycles: Mutex::new(()),
         }))))
     }
 }
@@ -123,13 +125,41 @@ pub(crate) struct RuntimeShared {
     /// Outside operations in flight: while there are any, nothing is a deadlock.
     externals: AtomicUsize,
     random: Mutex<Random>,
+    /// Turns that tasks used up without waiting since virtual time last moved.
+    turns_used_up: AtomicUsize,
+    /// Held by whoever breaks a circle of waits.
+    pub(crate) cycles: Mutex<()>,
 }
 
 impl RuntimeShared {
     pub(crate) fn awaits_outside(&self) -> bool {
         self.externals.load(Ordering::Acquire) > 0
     }
+
+    /// Virtual time moves although tasks could run: they have not waited for so long that they may never.
+    pub(crate) fn move_time_past_busy_tasks(&self) -> bool {
+        let used_up = self.turns_used_up.load(Ordering::Relaxed);
+        if used_up < ADVANCE_TURNS || !self.clock.is_virtual() {
+            return false;
+        }
+        let enough = if self.clock.is_advancing() { ADVANCE_TURNS } else { BUSY_TURNS };
+        if used_up < enough {
+            return false;
+        }
+        self.time_moved();
+        self.clock.jump(self.awaits_outside())
+    }
+
+    pub(crate) fn time_moved(&self) {
+        self.turns_used_up.store(0, Ordering::Relaxed);
+    }
 }
+
+/// How many turns without a wait hold up virtual time: a loop that never waits must not stop it for ever.
+const BUSY_TURNS: usize = 5_000;
+
+/// As `BUSY_TURNS`, while somebody asks time to move.
+const ADVANCE_TURNS: usize = 50;
 
 /// One root task and everything beneath it.
 pub(crate) struct Run {
@@ -368,6 +398,11 @@ impl RuntimeHandle {
             TaskInfo { depth, status: task.status(), waiting: task.waiting(), task }
         };
         self.0.root.tasks().into_iter().map(info).collect()
+    }
+
+    /// A task has used up its turn without waiting. Virtual time does not stand still for such tasks for ever.
+    pub fn turn_used_up(&self) {
+        self.0.turns_used_up.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Switches to virtual time from this instant on, calling it `wall_ms`.

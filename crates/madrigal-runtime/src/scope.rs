@@ -7,7 +7,7 @@ use std::future::Future;
 use std::ops::Deref;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::{Context, Poll, Waker, ready};
 
 use parking_lot::Mutex;
@@ -46,6 +46,8 @@ pub(crate) struct ScopeShared<E> {
     daemon_count: AtomicUsize,
     daemons: Mutex<Vec<TaskRef>>,
     failures: Mutex<Vec<Failed<E>>>,
+    /// Its body ended it early: it takes no new task.
+    ended_early: AtomicBool,
 }
 
 struct Failed<E> {
@@ -94,15 +96,15 @@ impl<E> ScopeShared<E> {
     }
 
     fn admit(&self) -> Result<(), ScopeClosed> {
-        if self.live.fetch_add(1, Ordering::AcqRel) & ENDED != 0 || self.is_failing() {
+        if self.live.fetch_add(1, Ordering::AcqRel) & ENDED != 0 || self.is_ending() {
             self.task_ended();
             return Err(ScopeClosed);
         }
         Ok(())
     }
 
-    fn is_failing(&self) -> bool {
-        self.policy == Policy::FailFast && self.node.is_cancelled()
+    fn is_ending(&self) -> bool {
+        self.policy == Policy::FailFast && (self.node.is_cancelled() || self.ended_early.load(Ordering::Acquire))
     }
 }
 
@@ -211,6 +213,12 @@ impl<E: Failure> ScopeHandle<E> {
         }
     }
 
+    /// Ends a fail-fast scope early, for its body that goes on: cancels its tasks and takes no new ones.
+    pub fn end_tasks(&self, reason: &Arc<CancelReason>) {
+        self.shared.ended_early.store(true, Ordering::Release);
+        self.shared.node.cancel_below(reason);
+    }
+
     /// Its live tasks and what lives beneath them, in creation order.
     pub fn tasks(&self) -> Vec<TaskRef> {
         let is_own = |(depth, _): &(usize, _)| *depth > 0 || self.shared.policy == Policy::FailFast;
@@ -224,7 +232,7 @@ impl<E: Failure> ScopeHandle<E> {
 
     /// Whether it takes new tasks.
     pub fn is_closed(&self) -> bool {
-        self.shared.live.load(Ordering::Acquire) & ENDED != 0 || self.shared.is_failing()
+        self.shared.live.load(Ordering::Acquire) & ENDED != 0 || self.shared.is_ending()
     }
 }
 
@@ -276,6 +284,7 @@ impl<E: Failure> Scope<E> {
             daemon_count: AtomicUsize::new(0),
             daemons: Mutex::new(Vec::new()),
             failures: Mutex::new(Vec::new()),
+            ended_early: AtomicBool::new(false),
         };
         Scope { handle: ScopeHandle { shared: Arc::new(shared) } }
     }

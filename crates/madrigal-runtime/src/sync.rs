@@ -30,6 +30,8 @@ pub use self::latch::{Latch, LatchWait};
 pub use self::lock::{AlreadyHeld, Lock, LockAcquire, LockGuard};
 pub use self::once::{Entered, Once, OnceEnter, OnceRun};
 pub use self::queue::Queue;
-pub use self::registry::{NamedAcquire, NamedPermit, SyncError, SyncKind, SyncMetrics, SyncRegistry, SyncRequest};
+pub use self::registry::{
+    NamedAcquire, NamedMutex, NamedPermit, SyncError, SyncKind, SyncMetrics, SyncRegistry, SyncRequest,
+};
 pub use self::rwlock::{Access, RwAcquire, RwGuard, RwLock};
 pub use self::semaphore::{Acquire, Permit, Semaphore};

@@ -17,6 +17,7 @@ use parking_lot::Mutex;
 
 use crate::cancel::{CancelKind, CancelNode, CancelReason, NodeCore};
 use crate::clock::Timer;
+use crate::deadlock::DeadlockedTask;
 use crate::event::Event;
 use crate::failure::Failure;
 use crate::identity::{Identity, Lineage, NO_INDEX, TaskKind};
@@ -169,6 +170,9 @@ impl Default for TaskSpec {
         TaskSpec::new(TaskKind::SPAWN)
     }
 }
+
+/// How many tasks a circle of waits is looked for in.
+const CYCLE_LEN_MAX: usize = 10_000;
 
 const PENDING: u8 = 0;
 const RUNNING: u8 = 1;
@@ -594,17 +598,49 @@ impl TaskRef {
         }
     }
 
+    /// As `abort`, with every task beneath it.
+    pub fn abort_all(&self, reason: &Arc<CancelReason>) {
+        for (_, task) in self.node().tasks() {
+            TaskRef(task).abort(reason.clone());
+        }
+    }
+
     /// What it waits for, while it does: what it published, else the kind of wait.
     pub fn waiting(&self) -> Option<Waiting> {
         let header = &self.0.header;
         if header.state.load(Ordering::Acquire) != PARKED {
             return None;
         }
+        self.published()
+    }
+
+    /// What it published to wait for, else the kind of its last wait.
+    pub(crate) fn published(&self) -> Option<Waiting> {
+        let header = &self.0.header;
         let published = header.parked.lock().waiting().cloned();
         published.or_else(|| match WaitKind::from_u8(header.wait.load(Ordering::Relaxed)) {
             WaitKind::Unknown => None,
             kind => Some(Waiting { what: kind.as_str(), on: None, location: None }),
         })
+    }
+
+    /// Who holds what it has published to wait for.
+    fn published_holder(&self) -> Option<TaskRef> {
+        let on = self.0.header.parked.lock().waiting().and_then(|waiting| waiting.on.clone());
+        on.and_then(|on| on.holder())
+    }
+
+    /// Whether it waits until the tasks beneath it have ended, and `task` is one of them.
+    fn waits_for_tasks_above(&self, task: &TaskRef) -> bool {
+        let header = &self.0.header;
+        header.state.load(Ordering::Acquire) == PARKED
+            && header.wait.load(Ordering::Relaxed) == WaitKind::Tasks as u8
+            && task.node().tasks_above().any(|above| TaskRef(above) == *self)
+    }
+
+    /// The task that it lies beneath: it ends after this one.
+    pub fn parent(&self) -> Option<TaskRef> {
+        self.node().tasks_above().next().map(TaskRef)
     }
 
     /// Whether it is parked where only this runtime's tasks and timers can wake it.
@@ -737,6 +773,36 @@ impl TaskContext {
             parked.waiting.get_or_insert_default().replace(waiting)
         };
         drop(previous);
+    }
+
+    /// The tasks that wait for one another in a circle which the wait this task has just published closes: each waits
+    /// for the next, the last for this one. Also when the last waits for the tasks beneath it and this is one of them.
+    ///
+    /// Answers one of them only: whoever gets the circle has stopped waiting and is to fail.
+    pub fn break_cycle(&self) -> Option<Vec<DeadlockedTask>> {
+        self.cycle()?;
+        let _one_at_a_time = self.task.0.header.runtime().cycles.lock();
+        let cycle = self.cycle()?;
+        let described = cycle.iter().map(DeadlockedTask::of).collect();
+        self.clear_waiting();
+        Some(described)
+    }
+
+    fn cycle(&self) -> Option<Vec<TaskRef>> {
+        let mut path = vec![self.task.clone()];
+        while path.len() <= CYCLE_LEN_MAX {
+            let last = path.last().expect("begins with this task");
+            let next = match last.published_holder() {
+                Some(next) => next,
+                None if path.len() > 1 && last.waits_for_tasks_above(&self.task) => return Some(path),
+                None => return None,
+            };
+            if next == self.task {
+                return Some(path);
+            }
+            path.push(next);
+        }
+        None
     }
 
     /// The wait is over.

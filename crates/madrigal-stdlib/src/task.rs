@@ -5,11 +5,15 @@ use crate::concurrency::{Held, Items, SharedState};
 use crate::host::Run;
 use crate::process::{Own, Processes};
 use madrigal_runtime::inbox::InboxHub;
-use madrigal_runtime::sync::{Lock, SyncRegistry};
-use madrigal_runtime::{CancelReason, CancelStack, Failure, Lost, ScopeHandle, TaskContext, TaskHandle};
-use madrigal_vm::{Dict, Fault, FaultKind, HandleObject, Value};
+use madrigal_runtime::sync::{NamedMutex, SyncRegistry};
+use madrigal_runtime::{
+    CancelReason, CancelStack, Clock, Describe, ExecutorKind, Failure, Lost, RuntimeHandle, ScopeHandle, TaskContext,
+    TaskHandle, TaskRef,
+};
+use madrigal_vm::{Dict, Fault, FaultKind, Handle, HandleObject, Value};
 use parking_lot::Mutex;
-use std::hash::{DefaultHasher, Hash, Hasher};
+use std::hash::{BuildHasher, DefaultHasher, Hash, Hasher, RandomState};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -56,6 +60,10 @@ pub struct TaskHost {
     pub stream: Option<Items>,
     /// What it is besides a task, when it is a process.
     pub process: Option<Box<Own>>,
+    /// Whether it is in a `mutex` block.
+    pub in_mutex: bool,
+    /// Counts it, where there is a limit.
+    _counted: Option<Counted>,
 }
 
 impl TaskHost {
@@ -63,7 +71,19 @@ impl TaskHost {
     pub fn new(run: Arc<Run>, context: TaskContext, values: Option<Dict>) -> TaskHost {
         let nodes = CancelStack::new(context.node());
         let session = values.as_ref().and_then(|it| it.get(SESSION)).map(|it| Arc::from(it.display().as_str()));
-        TaskHost { run, context, nodes, values, session, held: Held::default(), stream: None, process: None }
+        let counted = run.tasks.limits.tasks.map(|_| Counted::new(run.clone()));
+        TaskHost {
+            run,
+            context,
+            nodes,
+            values,
+            session,
+            held: Held::default(),
+            stream: None,
+            process: None,
+            in_mutex: false,
+            _counted: counted,
+        }
     }
 }
 
@@ -74,18 +94,53 @@ impl TaskHost {
     }
 }
 
+/// A task that counts.
+struct Counted(Arc<Run>);
+
+impl Counted {
+    fn new(run: Arc<Run>) -> Counted {
+        run.tasks.live.fetch_add(1, Ordering::Relaxed);
+        Counted(run)
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.tasks.live.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// What a run may use at most.
+#[derive(Clone, Debug, Default)]
+pub struct Limits {
+    /// Tasks at a time.
+    pub tasks: Option<usize>,
+    /// Instructions (roughly) of all tasks together.
+    pub fuel: Option<u64>,
+    /// Capacity of one channel.
+    pub channel_capacity: Option<usize>,
+}
+
 /// State of a run that only tasks need.
 pub struct TaskState {
     /// Instructions (roughly) that a task runs before others get a turn.
     pub fuel: u32,
+    /// What the run may use at most.
+    pub limits: Limits,
+    /// Live tasks, where there is a limit.
+    live: AtomicUsize,
+    /// Instructions spent, where there is a limit.
+    spent: AtomicU64,
+    /// Why the run was ended, when it went beyond a limit.
+    pub stopped: OnceLock<String>,
     /// How long a cancelled task may clean up.
     pub grace: Duration,
     /// Most script frames of a task.
     pub depth_max: usize,
-    /// The lock of `mutex { .. }`.
-    pub mutex: Lock,
-    /// Named permits.
-    pub permits: OnceLock<SyncRegistry>,
+    /// Named permits, and the one of `mutex { .. }`.
+    permits: OnceLock<(SyncRegistry, NamedMutex)>,
+    /// What all tasks of the run have in common in traces.
+    trace: OnceLock<u128>,
     /// Status that `exit` asked for.
     pub exit: Mutex<Option<i64>>,
     /// The agent inboxes; see [`crate::inbox::hub`].
@@ -102,10 +157,14 @@ impl Default for TaskState {
     fn default() -> TaskState {
         TaskState {
             fuel: 10_000,
+            limits: Limits::default(),
+            live: AtomicUsize::new(0),
+            spent: AtomicU64::new(0),
+            stopped: OnceLock::new(),
             grace: Duration::from_secs(5),
             depth_max: 10_000,
-            mutex: Lock::named("mutex"),
             permits: OnceLock::new(),
+            trace: OnceLock::new(),
             exit: Mutex::new(None),
             inbox: OnceLock::new(),
             shared: SharedState::default(),
@@ -113,6 +172,92 @@ impl Default for TaskState {
             lost: Arc::new(|_| {}),
         }
     }
+}
+
+/// The key of `mutex {}`.
+pub const DEFAULT_KEY: &str = "__default__";
+
+impl TaskState {
+    /// Whether one more task may be created.
+    pub fn admit_task(&self) -> Result<(), Fault> {
+        match self.limits.tasks {
+            Some(limit) if self.live.load(Ordering::Relaxed) >= limit => {
+                Err(Fault::categorised("budget_exceeded", format!("more than {limit} tasks at a time")))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Counts instructions; whether that was more than the run may use.
+    pub fn spend(&self, instructions: u32) -> Option<String> {
+        let limit = self.limits.fuel?;
+        let spent = self.spent.fetch_add(u64::from(instructions), Ordering::Relaxed) + u64::from(instructions);
+        (spent > limit).then(|| format!("the program used more than {limit} instructions"))
+    }
+
+    fn permits(&self, clock: &Clock) -> &(SyncRegistry, NamedMutex) {
+        self.permits.get_or_init(|| {
+            let registry = SyncRegistry::new(clock);
+            let mutex = registry.mutex(DEFAULT_KEY);
+            (registry, mutex)
+        })
+    }
+
+    /// The named resources of the run.
+    pub fn registry(&self, clock: &Clock) -> &SyncRegistry {
+        &self.permits(clock).0
+    }
+
+    /// The mutex of `mutex { .. }`.
+    pub fn mutex(&self, clock: &Clock) -> &NamedMutex {
+        &self.permits(clock).1
+    }
+
+    /// The trace that all tasks of the run belong to; never zero.
+    pub fn trace(&self, runtime: &RuntimeHandle) -> u128 {
+        *self.trace.get_or_init(|| {
+            let simulated = runtime.executor_kind() == ExecutorKind::Simulated;
+            let half = |salt: u64| if simulated { runtime.random() } else { RandomState::new().hash_one(salt) };
+            u128::from(half(1)) << 64 | u128::from(half(2)) | 1
+        })
+    }
+}
+
+/// A thing that tasks wait on, as the interpreter hands it on.
+struct WaitedOn(Arc<dyn Describe>);
+
+impl HandleObject for WaitedOn {
+    fn type_name(&self) -> &'static str {
+        "resource"
+    }
+
+    fn display(&self) -> String {
+        self.0.describe()
+    }
+
+    fn identity(&self) -> Option<u64> {
+        None
+    }
+}
+
+/// A value that stands for what a task waits on.
+pub fn waited_on(resource: Arc<dyn Describe>) -> Value {
+    Value::Handle(Handle::new(WaitedOn(resource)))
+}
+
+/// The task that has to go on before a wait on this ends: the one awaited, or the one that holds it.
+pub fn holder_of(waited_on: &Value) -> Option<TaskRef> {
+    let Value::Handle(handle) = waited_on else { return None };
+    if let Some(TaskObject(task)) = handle.downcast() {
+        return Some(task.task());
+    }
+    handle.downcast::<WaitedOn>().and_then(|it| it.0.holder())
+}
+
+/// Whether a wait on this may be part of a circle of waits.
+pub fn has_holder(waited_on: &Value) -> bool {
+    let Value::Handle(handle) = waited_on else { return false };
+    handle.downcast::<TaskObject>().is_some() || handle.downcast::<WaitedOn>().is_some()
 }
 
 /// A task as a value.

@@ -6,14 +6,14 @@ use crate::fan::Fan;
 use crate::launch::Launcher;
 use crate::race::Race;
 use crate::stream::{self, Closing, StreamObject};
-use madrigal_runtime::sync::LockGuard;
+use madrigal_runtime::sync::NamedPermit;
 use madrigal_runtime::{
-    CancelKind, CancelReason, Deadline, Describe, FanMode, Outcome, Policy, Scope, TaskContext, TaskKind, TaskSpec,
-    TryReceiveError, WaitKind, Waiting, note_wait,
+    CancelKind, CancelReason, Deadline, Describe, FanMode, Outcome, Policy, Scope, TaskContext, TaskKind, TaskRef,
+    TaskSpec, TryReceiveError, WaitKind, Waiting, note_wait,
 };
 use madrigal_stdlib::concurrency::{ChannelObject, Items, channel_of, selected};
 use madrigal_stdlib::process::{Own, Placing};
-use madrigal_stdlib::task::{ScopeObject, TaskObject, deadlock};
+use madrigal_stdlib::task::{ScopeObject, TaskObject, deadlock, has_holder, holder_of, waited_on};
 use madrigal_stdlib::{Run, TaskFault, TaskHost};
 use madrigal_vm::{
     Closure, Dict, Effect, Fault, FaultKind, Handle, Leaving, ParallelMode, Region, Resume, Seed, Spawning, Step,
@@ -76,7 +76,7 @@ enum Doing {
 enum Open {
     Scope(Scope<TaskFault>, usize),
     Deadline(Deadline, usize, usize),
-    Mutex { _guard: Option<LockGuard> },
+    Mutex { _permit: Option<NamedPermit> },
 }
 
 /// The thing a task waits on, for reports.
@@ -85,6 +85,10 @@ struct Described(Value);
 impl Describe for Described {
     fn describe(&self) -> String {
         self.0.to_string()
+    }
+
+    fn holder(&self) -> Option<TaskRef> {
+        holder_of(&self.0)
     }
 }
 
@@ -146,17 +150,24 @@ impl ScriptTask {
 
     /// Runs the interpreter until it needs something; `true` when the task has to give up its turn.
     fn run(&mut self, fuel: &mut u32) -> bool {
-        // Running code is told of a cancellation once; waits are told every time.
-        if let Some((depth, fault)) = self.delivery()
+        // Running code is told of a cancellation once, when its turn begins; waits are told every time.
+        if *fuel == self.host.fuel()
+            && let Some((depth, fault)) = self.delivery()
             && self.delivered != Some(depth)
         {
             self.delivered = Some(depth);
             self.vm.interrupt(fault);
         }
-        match self.vm.step(&mut self.host, *fuel) {
+        let given = *fuel;
+        let step = self.vm.step(&mut self.host, given);
+        self.spend(given, matches!(step, Step::Suspended(_)));
+        match step {
             Step::Done(value) => self.doing = Doing::Ending(Some(Ok(value))),
             Step::Faulted(fault) => self.fail(fault),
-            Step::OutOfBudget => return true,
+            Step::OutOfBudget => {
+                self.host.context.runtime().turn_used_up();
+                return true;
+            }
             Step::Suspended(effect) => {
                 *fuel = self.vm.fuel_left().saturating_sub(EFFECT_FUEL);
                 if let Err(fault) = self.perform(effect) {
@@ -165,6 +176,23 @@ impl ScriptTask {
             }
         }
         false
+    }
+
+    /// Counts what a step used, where there is a limit.
+    fn spend(&self, given: u32, waits: bool) {
+        let tasks = &self.host.run.tasks;
+        if tasks.limits.fuel.is_some()
+            && let Some(message) = tasks.spend(given - if waits { self.vm.fuel_left().min(given) } else { 0 })
+        {
+            self.stop(message);
+        }
+    }
+
+    /// Ends the run: it went beyond a limit.
+    fn stop(&self, message: String) {
+        let stopped = &self.host.run.tasks.stopped;
+        let reason = CancelReason::by_nobody(CancelKind::Shutdown, stopped.get_or_init(|| message).as_str());
+        self.host.context.run_node().cancel(reason);
     }
 
     /// The body threw: what it spawned is cancelled before the failure leaves.
@@ -250,6 +278,7 @@ impl ScriptTask {
         let Value::Closure(body) = body else {
             return Err(Fault::type_error(format!("spawn: expected a closure, got {}", body.type_name())));
         };
+        self.host.run.tasks.admit_task()?;
         let vm = self.vm.seed().task(body, &[]);
         let (run, values) = (self.host.run.clone(), self.host.values.clone());
         let grace = run.tasks.grace;
@@ -333,6 +362,7 @@ impl ScriptTask {
                 let scope = Scope::open(&self.host.context, self.host.nodes.innermost(), Policy::FailFast);
                 self.host.nodes.push(scope.node().clone());
                 let owner = format!("{}:{}", self.host.context.task().id(), self.host.run.next_id());
+                scope.node().set_label(owner.as_str());
                 let object = ScopeObject { scope: scope.handle(), owner };
                 self.regions.push(Open::Scope(scope, outside));
                 Value::Handle(Handle::new(object))
@@ -363,35 +393,35 @@ impl ScriptTask {
     }
 
     fn enter_mutex(&mut self) -> Result<(), Fault> {
-        let lock = &self.host.run.tasks.mutex;
-        let held = || deadlock("mutex: this task holds the mutex already");
-        match lock.try_acquire() {
-            Ok(Some(guard)) => {
-                self.regions.push(Open::Mutex { _guard: Some(guard) });
-                self.vm.resume(Resume::Value(Value::Nil));
-            }
-            Err(_) => return Err(held()),
-            Ok(None) => {
-                let acquire = lock.acquire();
-                let slot = self.host.run.clone();
-                // The guard comes through the value of the wait, as the region is entered only then.
-                let future = async move {
-                    let guard = acquire.await.map_err(|_| held())?;
-                    drop(slot);
-                    Ok(Value::Handle(Handle::new(GuardObject(parking_lot::Mutex::new(Some(guard))))))
-                };
-                self.wait(Wait::new("mutex", future).on(Value::from("the mutex")));
-            }
+        let mut acquire = self.host.run.tasks.mutex(self.host.context.runtime().clock()).acquire();
+        let held = |_| deadlock("mutex: this task holds the mutex already");
+        if let Some(permit) = acquire.try_now().map_err(held)? {
+            self.in_mutex(Some(permit));
+            self.vm.resume(Resume::Value(Value::Nil));
+            return Ok(());
         }
+        let on = waited_on(acquire.resource());
+        // The permit comes through the value of the wait, as the region is entered only then.
+        let future = async move {
+            let permit = acquire.await.map_err(held)?;
+            Ok(Value::Handle(Handle::new(PermitObject(parking_lot::Mutex::new(Some(permit))))))
+        };
+        self.wait(Wait::new("mutex", future).on(on));
         Ok(())
+    }
+
+    fn in_mutex(&mut self, permit: Option<NamedPermit>) {
+        self.host.in_mutex = true;
+        self.regions.push(Open::Mutex { _permit: permit });
     }
 
     /// A mutex that had to be waited for is entered.
     fn entered(&mut self, value: Value) -> Value {
         if let Value::Handle(handle) = &value
-            && let Some(object) = handle.downcast::<GuardObject>()
+            && let Some(object) = handle.downcast::<PermitObject>()
         {
-            self.regions.push(Open::Mutex { _guard: object.0.lock().take() });
+            let permit = object.0.lock().take();
+            self.in_mutex(permit);
             return Value::Nil;
         }
         value
@@ -400,6 +430,7 @@ impl ScriptTask {
     fn leave(&mut self, outcome: Leaving) {
         match self.regions.last() {
             Some(Open::Mutex { .. }) | None => {
+                self.host.in_mutex = false;
                 self.regions.pop();
                 self.vm.resume(Resume::Left);
             }
@@ -524,21 +555,33 @@ impl ScriptTask {
         if let Some((depth, fault)) = self.delivery() {
             self.delivered = Some(depth);
             self.doing = Doing::Running;
+            self.host.context.clear_waiting();
             self.vm.interrupt(fault);
             return Poll::Ready(());
         }
         let Doing::Waiting(Wait { future, what, on, inside }) = &mut self.doing else { return Poll::Ready(()) };
         match future.as_mut().poll(cx) {
             Poll::Pending => {
+                let in_circle = on.as_ref().is_some_and(has_holder);
                 let on = on.clone().map(|it| Arc::new(Described(it)) as Arc<dyn Describe>);
                 let what = *what;
                 if *inside {
                     note_wait(WaitKind::Receive);
                 }
                 self.publish(what, on);
+                if in_circle && let Some(circle) = self.host.context.break_cycle() {
+                    self.doing = Doing::Running;
+                    let text = crate::report::circle(&circle, self.vm.program());
+                    self.vm.resume(Resume::Fault(deadlock(text)));
+                    return Poll::Ready(());
+                }
                 Poll::Pending
             }
             Poll::Ready(result) => {
+                // Others follow the circle of who waits for whom only as long as this waits.
+                if on.as_ref().is_some_and(has_holder) {
+                    self.host.context.clear_waiting();
+                }
                 self.doing = Doing::Running;
                 match result {
                     Ok(value) => {
@@ -622,6 +665,9 @@ impl ScriptTask {
     fn flush(&self) {
         let run = &self.host.run;
         run.stdout.flush();
+        if run.stdout.is_full() {
+            self.stop("the program wrote more than it may".to_owned());
+        }
         if run.stdout.is_closed() {
             run.tasks.exit.lock().get_or_insert(0);
             self.host.context.run_node().cancel(CancelReason::new(CancelKind::Shutdown, "nobody reads the output"));
@@ -706,16 +752,16 @@ impl ScriptTask {
     }
 }
 
-/// A mutex guard on its way from the wait to the region.
-struct GuardObject(parking_lot::Mutex<Option<LockGuard>>);
+/// The permit of the mutex on its way from the wait to the region.
+struct PermitObject(parking_lot::Mutex<Option<NamedPermit>>);
 
-impl madrigal_vm::HandleObject for GuardObject {
+impl madrigal_vm::HandleObject for PermitObject {
     fn type_name(&self) -> &'static str {
-        "guard"
+        "permit"
     }
 
     fn display(&self) -> String {
-        "<guard>".to_owned()
+        "<permit>".to_owned()
     }
 
     fn identity(&self) -> Option<u64> {

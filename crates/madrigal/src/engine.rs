@@ -18,7 +18,9 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc;
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 /// Where a program comes from.
 #[derive(Clone, Debug)]
@@ -100,6 +102,26 @@ pub struct Options {
     pub check_calls: bool,
     /// How others can interrupt the run.
     pub interrupter: Interrupter,
+    /// What the run may use at most.
+    pub limits: Limits,
+}
+
+/// What a run may use at most. Beyond it a program gets an error of category `budget_exceeded` where it can go on
+/// without, else it is ended, with its cleanups and status 1.
+#[derive(Clone, Debug, Default)]
+pub struct Limits {
+    /// Tasks at a time; catchable.
+    pub tasks: Option<usize>,
+    /// Nested calls of one task (10 000 unless set); catchable.
+    pub depth: Option<usize>,
+    /// Capacity of one channel; catchable.
+    pub channel_capacity: Option<usize>,
+    /// Instructions (roughly) of all tasks together.
+    pub fuel: Option<u64>,
+    /// Real time.
+    pub time: Option<Duration>,
+    /// Bytes on standard output.
+    pub output: Option<u64>,
 }
 
 impl Default for Options {
@@ -118,6 +140,7 @@ impl Default for Options {
             virtual_time: false,
             check_calls: true,
             interrupter: Interrupter::default(),
+            limits: Limits::default(),
         }
     }
 }
@@ -158,6 +181,13 @@ impl Interrupter {
                 node.cancel(CancelReason::new(CancelKind::Signal, signal));
             }
         }
+    }
+
+    /// The ids of the first few live tasks, and how many there are.
+    pub fn live_tasks(&self, shown_max: usize) -> (Vec<String>, usize) {
+        let state = self.0.lock();
+        let tree = state.running.as_ref().map(|(_, runtime, _)| runtime.task_tree()).unwrap_or_default();
+        (tree.iter().take(shown_max).map(|it| it.task.id()).collect(), tree.len())
     }
 
     /// All live tasks, each before those beneath it, with what they wait for and where.
@@ -281,6 +311,15 @@ fn execute(program: Arc<Program>, options: Options) -> Finished {
     if let Some(fuel) = options.fuel {
         tasks.fuel = fuel.max(1);
     }
+    let limits = options.limits;
+    tasks.limits = madrigal_stdlib::task::Limits {
+        tasks: limits.tasks,
+        fuel: limits.fuel,
+        channel_capacity: limits.channel_capacity,
+    };
+    if let Some(depth) = limits.depth {
+        tasks.depth_max = depth.max(1);
+    }
     let grace = tasks.grace;
     let has_lost = Arc::new(AtomicBool::new(false));
     let seed = match options.executor {
@@ -297,7 +336,10 @@ fn execute(program: Arc<Program>, options: Options) -> Finished {
             }
         });
         Run::new(RunOptions {
-            stdout: options.stdout,
+            stdout: match limits.output {
+                Some(bytes) => options.stdout.limited(bytes),
+                None => options.stdout,
+            },
             stderr: options.stderr,
             stdin: options.stdin,
             argv: options.argv,
@@ -316,19 +358,43 @@ fn execute(program: Arc<Program>, options: Options) -> Finished {
     }
     let interrupter = options.interrupter;
     let entry = program.modules[0].body.clone();
+    let mut watch = None;
     let ended =
         runtime.block_on_root::<Value, TaskFault, _>(TaskSpec::new(TaskKind::ROOT).with_grace(grace), |context| {
             interrupter.start(context.run_node(), context.runtime(), program.clone());
+            watch = limits.time.and_then(|time| Watch::start(time, run.clone(), context.run_node()));
             let mut vm = Vm::new(program.clone(), entry, &[]);
             vm.set_depth_max(run.tasks.depth_max);
             ScriptTask::new(vm, run.clone(), context, None)
         });
     interrupter.end();
+    drop(watch);
     run.stdout.flush();
     let status = conclude(ended, &run, &program, &interrupter);
     run.stdout.flush();
     let status = if status == 0 && has_lost.load(Ordering::Acquire) { 1 } else { status };
     Finished { status }
+}
+
+/// Ends a run whose time is over: a thread of its own, as real time passes whatever the clock of the run says.
+struct Watch {
+    /// Dropped at the end of the run; the thread waits for that.
+    _alive: mpsc::Sender<()>,
+}
+
+impl Watch {
+    fn start(time: Duration, run: Arc<Run>, node: CancelNode) -> Option<Watch> {
+        let (alive, ended) = mpsc::channel();
+        let watch = move || {
+            if ended.recv_timeout(time) == Err(mpsc::RecvTimeoutError::Timeout) {
+                let message = format!("the program ran for more than {}ms", time.as_millis());
+                let message = run.tasks.stopped.get_or_init(|| message);
+                node.cancel(CancelReason::by_nobody(CancelKind::Shutdown, message.as_str()));
+            }
+        };
+        std::thread::Builder::new().name("madrigal-limit".to_owned()).spawn(watch).ok()?;
+        Some(Watch { _alive: alive })
+    }
 }
 
 fn build_runtime(options: &Options) -> Runtime {
@@ -351,6 +417,10 @@ fn conclude(
     program: &Program,
     interrupter: &Interrupter,
 ) -> i32 {
+    if let Some(message) = run.tasks.stopped.get() {
+        say(&run.stderr, &format!("error: {message}\n"));
+        return 1;
+    }
     let asked = run.tasks.exit.lock().map(|status| status.clamp(0, 255) as i32);
     match ended {
         Err(deadlock) => {

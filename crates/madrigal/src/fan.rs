@@ -201,15 +201,13 @@ impl Fan {
                 Poll::Ready(true) => match items.poll_next(&self.run, cx) {
                     Poll::Pending => return Poll::Pending,
                     Poll::Ready(None) => self.items = None,
-                    Poll::Ready(Some(Err(fault))) => {
-                        self.items = None;
-                        if self.mode == ParallelMode::Stream {
-                            self.failure = Some(fault);
-                        } else {
-                            self.fan.fail(TaskFault(fault));
-                        }
-                    }
+                    Poll::Ready(Some(Err(fault))) => self.source_failed(fault),
                     Poll::Ready(Some(Ok(item))) => {
+                        if let Err(fault) = self.run.tasks.admit_task() {
+                            self.stop();
+                            self.source_failed(fault);
+                            continue;
+                        }
                         let (seed, body, run, values) = (&self.seed, &self.body, &self.run, &self.values);
                         self.fan.start(|_, context| fan_child(seed, body.as_ref(), item, run, context, values));
                     }
@@ -225,6 +223,16 @@ impl Fan {
     pub fn has_more_to_start(&mut self, cx: &mut Context<'_>) -> bool {
         let before = self.fan.started();
         self.start(cx).is_pending() && self.fan.started() - before == BATCH
+    }
+
+    /// No further item comes, or no further child may be started.
+    fn source_failed(&mut self, fault: Fault) {
+        self.items = None;
+        if self.mode == ParallelMode::Stream {
+            self.failure = Some(fault);
+        } else {
+            self.fan.fail(TaskFault(fault));
+        }
     }
 
     /// Takes no further item. A stream that was the source is closed.

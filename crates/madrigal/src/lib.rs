@@ -24,7 +24,7 @@ mod race;
 mod report;
 mod stream;
 
-pub use engine::{Engine, Executor, Finished, Interrupter, Options, Rejected, Source};
+pub use engine::{Engine, Executor, Finished, Interrupter, Limits, Options, Rejected, Source};
 pub use madrigal_stdlib::host::{Captured, Input, Output};
 pub use madrigal_stdlib::net_rules::NetRule;
 pub use madrigal_stdlib::sandbox::{Grant, Permissions, is_permitted};

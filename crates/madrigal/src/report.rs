@@ -1,7 +1,7 @@
 //! What a run that ends badly says: uncaught faults, deadlocks, rejected programs. One renderer for all.
 
 use madrigal_compiler::program::Rejected;
-use madrigal_runtime::DeadlockReport;
+use madrigal_runtime::{DeadlockReport, DeadlockedTask};
 use madrigal_stdlib::Run;
 use madrigal_syntax::SourceFile;
 use madrigal_syntax::render::{Location, Report, render, render_report};
@@ -61,18 +61,37 @@ pub(crate) fn say_uncaught(run: &Run, fault: &Fault, program: &Program) {
 pub(crate) fn deadlock(report: &DeadlockReport, program: &Program) -> String {
     let mut text = String::from("deadlock: every task waits for another, and nothing can wake any of them\n");
     for task in &report.tasks {
-        let _ = write!(text, "  {} waits for {}", task.id, task.waiting);
-        if let Some(holder) = &task.holder {
-            let _ = write!(text, ", held by {holder}");
-        }
-        if let Some((module, offset)) = task.location
-            && let Some(unit) = program.modules.get(module as usize)
-        {
-            let _ = write!(text, " at {}:{}", unit.source.path, unit.source.line(offset));
-        }
+        text.push_str("  ");
+        push_waiting(&mut text, task, program);
         text.push('\n');
     }
     text
+}
+
+/// The text of tasks that wait for one another in a circle.
+pub(crate) fn circle(tasks: &[DeadlockedTask], program: &Program) -> String {
+    let mut text = String::new();
+    for task in tasks {
+        if !text.is_empty() {
+            text.push_str("; ");
+        }
+        push_waiting(&mut text, task, program);
+    }
+    text
+}
+
+/// What one task waits for, who holds it, and where it waits.
+fn push_waiting(text: &mut String, task: &DeadlockedTask, program: &Program) {
+    let _ = write!(text, "{} waits for {}", task.id, task.waiting);
+    // The holder of a task that is awaited is that task.
+    if let Some(holder) = task.holder.as_ref().filter(|it| !task.waiting.contains(&format!("<task:{it}>"))) {
+        let _ = write!(text, ", held by {holder}");
+    }
+    if let Some((module, offset)) = task.location
+        && let Some(unit) = program.modules.get(module as usize)
+    {
+        let _ = write!(text, " at {}:{}", unit.source.path, unit.source.line(offset));
+    }
 }
 
 /// What a program's value says on standard error, and the exit status it stands for.

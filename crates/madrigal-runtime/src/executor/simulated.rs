@@ -103,10 +103,12 @@ impl Simulated {
             let seen = self.stall.pokes();
             if let Some(job) = self.take_next(&mut random) {
                 job.run();
+                runtime.move_time_past_busy_tasks();
                 continue;
             }
             let outside = runtime.awaits_outside();
             if runtime.clock.jump(outside) {
+                runtime.time_moved();
                 continue;
             }
             if !outside

@@ -41,6 +41,9 @@ const CHANGE: u64 = 1 << 32;
 /// How long all workers must have been idle in real time before a look is worth it; saves looks, decides nothing.
 const SETTLE: Duration = Duration::from_millis(2);
 
+/// How often to look after virtual time while tasks are busy.
+const BUSY_LOOK: Duration = Duration::from_millis(5);
+
 impl Activity {
     fn park(&self) {
         let before = self.parked.fetch_add(CHANGE + 1, Ordering::SeqCst);
@@ -117,8 +120,16 @@ impl Tokio {
             }
             self.activity.armed.store(true, Ordering::SeqCst);
             match self.look(runtime) {
+                Look::Busy if runtime.clock.is_virtual() => {
+                    // Nobody pokes while tasks run without ever waiting.
+                    stall.wait_for(seen, BUSY_LOOK);
+                    runtime.move_time_past_busy_tasks();
+                }
                 Look::Busy => stall.wait(seen),
-                Look::TimeMoved => continue,
+                Look::TimeMoved => {
+                    runtime.time_moved();
+                    continue;
+                }
                 Look::Deadlock(report) => return ControlFlow::Break(report),
             }
             if !stop() && !runtime.clock.is_virtual() {

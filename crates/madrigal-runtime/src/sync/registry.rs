@@ -16,6 +16,8 @@ use super::lock::{Lock, LockAcquire, LockGuard};
 use super::rwlock::{Access, RwAcquire, RwGuard, RwLock};
 use super::semaphore::{Acquire, Permit, Semaphore};
 use crate::clock::Clock;
+use crate::task::TaskRef;
+use crate::waiting::Describe;
 
 /// What a key names. Keys of different kinds have nothing to do with one another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -206,16 +208,10 @@ impl SyncRegistry {
         SyncRegistry { clock: clock.clone(), entries: Arc::default() }
     }
 
-    /// Makes a lock that exists already the mutex of a key.
-    pub fn adopt_mutex(&self, key: &str, lock: &Lock) {
-        let entry = Entry {
-            kind: SyncKind::Mutex,
-            key: key.to_owned(),
-            capacity: 1,
-            resource: Resource::Lock(lock.clone()),
-            counters: Mutex::default(),
-        };
-        self.entries.lock().insert((SyncKind::Mutex, key.to_owned()), Arc::new(entry));
+    /// The mutex of a key, for whoever takes it often.
+    pub fn mutex(&self, key: &str) -> NamedMutex {
+        let entry = self.entry(SyncKind::Mutex, key, 1).expect("mutexes have one capacity");
+        NamedMutex { entry, clock: self.clock.clone() }
     }
 
     /// Asks for what a key names; the resource is made when it is first asked for. Errors when the key is known with
@@ -263,6 +259,36 @@ impl SyncRegistry {
     /// The counters of all keys, by kind and key.
     pub fn metrics(&self) -> Vec<SyncMetrics> {
         self.entries.lock().values().map(|entry| entry.metrics()).collect()
+    }
+}
+
+/// The mutex of a key: see [`SyncRegistry::mutex`].
+#[derive(Clone)]
+pub struct NamedMutex {
+    entry: Arc<Entry>,
+    clock: Clock,
+}
+
+impl NamedMutex {
+    /// As [`SyncRegistry::acquire`].
+    pub fn acquire(&self) -> NamedAcquire {
+        let Resource::Lock(lock) = &self.entry.resource else { unreachable!("mutexes are locks") };
+        let acquiring = Some(Acquiring::Lock(lock.acquire()));
+        NamedAcquire { entry: self.entry.clone(), clock: self.clock.clone(), permits: 1, acquiring, queued_at: None }
+    }
+}
+
+impl Describe for Entry {
+    fn describe(&self) -> String {
+        format!("{} '{}'", self.kind.as_str(), self.key)
+    }
+
+    fn holder(&self) -> Option<TaskRef> {
+        match &self.resource {
+            Resource::Lock(lock) => lock.holder(),
+            Resource::RwLock(lock) => Describe::holder(lock),
+            Resource::Semaphore(_) => None,
+        }
     }
 }
 
@@ -337,6 +363,11 @@ impl NamedAcquire {
     /// What the key names.
     pub fn kind(&self) -> SyncKind {
         self.entry.kind
+    }
+
+    /// What it waits for, for reports.
+    pub fn resource(&self) -> Arc<dyn Describe> {
+        self.entry.clone()
     }
 
     /// Takes it without waiting, unless it has begun to wait; None when that is not possible now.

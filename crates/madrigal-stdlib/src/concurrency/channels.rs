@@ -180,13 +180,19 @@ fn first<'a>(name: &str, args: &'a Args<'_>) -> Result<&'a Channel<Value>, Fault
     channel_of(args.get(0)).ok_or_else(|| Fault::thrown(format!("{name}: first argument must be a channel")))
 }
 
-fn channel(_: &mut Cx<'_>, args: Args<'_>) -> Result<Value, Fault> {
+fn channel(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Value, Fault> {
     let (name, capacity) = match (args.len(), args.int(0)) {
         (1, Some(capacity)) => ("default".to_owned(), Some(capacity)),
         (0, _) => ("default".to_owned(), None),
         _ => (args.string(0).to_string(), args.int(1)),
     };
     let capacity = usize::try_from(capacity.unwrap_or(256)).unwrap_or(1).max(1);
+    if let Some(limit) = host(cx).run.tasks.limits.channel_capacity
+        && capacity > limit
+    {
+        let text = format!("channel: a capacity of {capacity} is more than {limit}");
+        return Err(Fault::categorised("budget_exceeded", text));
+    }
     Ok(Value::Handle(Handle::new(ChannelObject(Channel::named(name, capacity), None))))
 }
 
@@ -249,6 +255,7 @@ pub fn selected(
     timeout: Option<Duration>,
     run: Arc<crate::host::Run>,
 ) -> Result<Outcome, Fault> {
+    let on = Value::list(channels.to_vec());
     let channels = channels_in(name, channels)?;
     match try_select(&channels) {
         Some(Selected::Value(index, value)) => return Ok(Outcome::from(chosen(index as i64, value))),
@@ -258,7 +265,7 @@ pub fn selected(
     }
     let mut selecting = Box::pin(select(channels));
     let mut timer = timeout.map(|time| Box::pin(async move { run.sleep(time).await }));
-    Ok(wait(
+    Ok(Wait::new(
         "select",
         std::future::poll_fn(move |cx| {
             match selecting.as_mut().poll(cx) {
@@ -271,7 +278,9 @@ pub fn selected(
                 _ => Poll::Pending,
             }
         }),
-    ))
+    )
+    .on(on)
+    .into())
 }
 
 /// The dict that the function forms give.

@@ -1,7 +1,7 @@
 //! The runtime context: who this task is, and its task-local values.
 
 use super::host;
-use crate::task::{TaskHost, key_of};
+use crate::task::{DEFAULT_KEY, TaskHost, key_of};
 use madrigal_runtime::ExecutorKind;
 use madrigal_vm::{Args, Cx, Dict, Fault, Str, Value};
 
@@ -46,6 +46,7 @@ fn runtime_context(cx: &mut Cx<'_>, _: Args<'_>) -> Result<Value, Fault> {
     let optional = |it: Option<String>| it.map_or(Value::Nil, Value::from);
     let root = id.split(':').next().unwrap_or("task_root").to_owned();
     let mut fields: Dict = ABSENT.iter().map(|name| (Str::from(*name), Value::Nil)).collect();
+    let trace = host.run.tasks.trace(&host.context.runtime());
     let runner = match host.context.runtime().executor_kind() {
         ExecutorKind::Tokio => "tokio",
         ExecutorKind::Simulated => "simulated",
@@ -56,9 +57,9 @@ fn runtime_context(cx: &mut Cx<'_>, _: Args<'_>) -> Result<Value, Fault> {
         ("root_task_id", Value::from(root.as_str())),
         ("task_name", Value::from(task.name())),
         ("task_group_id", optional(task.group_id())),
-        ("scope_id", Value::Nil),
-        ("trace_id", Value::from(format!("{:032x}", u128::from(key_of(&root)) << 64 | u128::from(key_of("trace"))))),
-        ("span_id", Value::from(format!("{:016x}", key_of(&id)))),
+        ("scope_id", host.nodes.innermost().innermost_label().map_or(Value::Nil, |it| Value::from(&*it))),
+        ("trace_id", Value::from(format!("{trace:032x}"))),
+        ("span_id", Value::from(format!("{:016x}", (trace as u64 ^ key_of(&id)).max(1)))),
         ("runner", Value::from(runner)),
         ("context_values", Value::Dict(host.values.clone().unwrap_or_default())),
         ("cancelled", Value::Bool(host.nodes.is_cancelled())),
@@ -79,15 +80,20 @@ fn debug(host: &TaskHost) -> Value {
     let prefix = format!("{own}:");
     let tree = host.context.runtime().task_tree();
     let below = tree.iter().map(|it| it.task.id()).filter(|id| id.starts_with(&prefix));
-    let held = host.held.named().into_iter();
+    let block = host.in_mutex.then(|| ("mutex", DEFAULT_KEY.to_owned()));
+    let held = block.into_iter().chain(host.held.named());
+    // Rounded up: a deadline that has not passed is not zero away.
+    let now_ns = host.context.runtime().clock().now_ns();
+    let left = |at_ns: u64| Value::Int((at_ns.saturating_sub(now_ns).div_ceil(1_000_000)) as i64);
+    let waiting = host.context.task().parent().and_then(|it| it.waiting());
     let entry = |(kind, key): (&str, String)| Value::dict([("kind", Value::from(kind)), ("key", Value::from(key))]);
     Value::dict([
         ("active_task_ids", Value::list(below.map(Value::from).collect())),
-        ("waiting_reason", Value::Nil),
+        ("waiting_reason", waiting.map_or(Value::Nil, |it| Value::from(it.what))),
         ("cancelled", Value::Bool(host.nodes.is_cancelled())),
         ("held_synchronization", Value::list(held.map(entry).collect())),
         ("supervisors", Value::list(supervisors.into_iter().map(Value::from).collect())),
-        ("deadline_ms", Value::Nil),
+        ("deadline_ms", host.nodes.innermost().earliest_deadline_ns().map_or(Value::Nil, left)),
     ])
 }
 

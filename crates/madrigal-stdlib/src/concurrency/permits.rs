@@ -5,7 +5,7 @@
 use super::host;
 use super::shared::count as counter;
 use super::timed::{timed, timeout_of};
-use crate::task::{TaskHost, deadlock};
+use crate::task::{DEFAULT_KEY, TaskHost, deadlock, waited_on};
 use madrigal_runtime::sync::{Access, NamedPermit, SyncError, SyncKind, SyncMetrics, SyncRegistry, SyncRequest};
 use madrigal_vm::{Args, Cx, Fault, Handle, HandleObject, Outcome, Value, Wait};
 use parking_lot::Mutex;
@@ -28,7 +28,6 @@ madrigal_vm::builtins! {
 }
 
 /// The key that `mutex {}` uses.
-const DEFAULT_KEY: &str = "__default__";
 
 /// A permit, from before it is acquired until after it was given back.
 pub(super) struct PermitState {
@@ -110,11 +109,7 @@ fn release(_: &mut Cx<'_>, args: Args<'_>) -> Result<bool, Fault> {
 
 /// The named resources of the run.
 fn registry(host: &TaskHost) -> &SyncRegistry {
-    host.run.tasks.permits.get_or_init(|| {
-        let registry = SyncRegistry::new(host.context.runtime().clock());
-        registry.adopt_mutex(DEFAULT_KEY, &host.run.tasks.mutex);
-        registry
-    })
+    host.run.tasks.registry(host.context.runtime().clock())
 }
 
 fn metrics(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Value, Fault> {
@@ -196,7 +191,7 @@ fn acquire(
         return Ok(Outcome::from(Value::Nil));
     }
     let run = host.run.clone();
-    let what = Value::from(format!("{} '{key}'", kind.as_str()));
+    let what = waited_on(acquiring.resource());
     let future = async move {
         match timed(run, timeout, &mut acquiring).await {
             Some(permit) => permit.map(|it| filled(state, it)).map_err(|it| failed(name, it)),

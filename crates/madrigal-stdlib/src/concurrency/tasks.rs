@@ -113,11 +113,15 @@ pub(super) fn settled(outcome: Ended<Value, TaskFault>, received: &Received) -> 
 
 fn settle(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Outcome, Fault> {
     let received = cx.received.get_or_insert_default().clone();
+    if args.is_empty() {
+        return Err(Fault::type_error("settle: expected a task or a list of tasks, got nothing"));
+    }
     if let Some(task) = task_of(args.get(0)) {
         not_itself("settle", task)?;
         task.mark_observed();
         let join = task.join();
-        return Ok(wait("settle", async move { Ok(settled(join.await, &received)) }));
+        let on = args.get(0).clone();
+        return Ok(Wait::new("settle", async move { Ok(settled(join.await, &received)) }).on(on).into());
     }
     let tasks = tasks_of("settle", args.get(0))?;
     tasks.iter().for_each(TaskHandle::mark_observed);
@@ -177,7 +181,9 @@ fn cancel_graceful(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Outcome, Fault> {
                 Err(fault) => Value::err(Value::from(fault.caught().to_string())),
             },
             _ => {
-                task.abort(CancelReason::new(CancelKind::Cancel, "the timeout of cancel_graceful passed"));
+                let reason = CancelReason::new(CancelKind::Cancel, "the timeout of cancel_graceful passed");
+                task.task().abort_all(&reason);
+                task.ended().await;
                 Value::err(Value::from("cancel_graceful: timeout, task forcefully aborted"))
             }
         })
@@ -261,7 +267,7 @@ fn scope_cancel(cx: &mut Cx<'_>, args: Args<'_>) -> Result<(), Fault> {
         let own = host(cx).nodes.position(object.scope.node()).is_some();
         if own {
             // The body made the call itself: only its tasks stop, it goes on.
-            object.scope.node().cancel_below(&reason);
+            object.scope.end_tasks(&reason);
         } else {
             object.scope.cancel(reason);
         }

@@ -16,6 +16,8 @@ pub struct Output {
     dirty: AtomicBool,
     /// Set by the first failed write and never reset.
     closed: AtomicBool,
+    /// Set when more was written than it takes, and never reset.
+    full: AtomicBool,
     terminal: bool,
 }
 
@@ -24,6 +26,8 @@ struct State {
     buffer: Vec<u8>,
     /// Hand on after every call.
     eager: bool,
+    /// How many more bytes it takes.
+    left: u64,
 }
 
 /// Bytes gathered before they are handed on.
@@ -44,9 +48,9 @@ impl Output {
 
     /// A writer; `eager` hands every call on at once.
     pub fn new(sink: Box<dyn Write + Send>, eager: bool) -> Output {
-        let state = State { sink, buffer: Vec::new(), eager };
-        let (dirty, closed) = (AtomicBool::new(false), AtomicBool::new(false));
-        Output { state: Mutex::new(state), dirty, closed, terminal: false }
+        let state = State { sink, buffer: Vec::new(), eager, left: u64::MAX };
+        let state = Mutex::new(state);
+        Output { state, dirty: false.into(), closed: false.into(), full: false.into(), terminal: false }
     }
 
     /// A stream that is kept in memory.
@@ -76,6 +80,17 @@ impl Output {
         }
     }
 
+    /// Takes at most so many bytes; what follows is dropped, and [`Output::is_full`] tells.
+    pub fn limited(self, bytes: u64) -> Output {
+        self.state.lock().left = bytes;
+        self
+    }
+
+    /// Whether more was written than it takes.
+    pub fn is_full(&self) -> bool {
+        self.full.load(Ordering::Relaxed)
+    }
+
     /// Whether somebody watches.
     pub fn is_terminal(&self) -> bool {
         self.terminal
@@ -87,6 +102,12 @@ impl Output {
     }
 
     fn hand_on(&self, state: &mut State) {
+        if state.buffer.len() as u64 > state.left {
+            let left = usize::try_from(state.left).unwrap_or(usize::MAX);
+            state.buffer.truncate(left);
+            self.full.store(true, Ordering::Relaxed);
+        }
+        state.left -= state.buffer.len() as u64;
         if !self.is_closed() && write_whole(&mut *state.sink, &state.buffer).is_err() {
             self.closed.store(true, Ordering::Relaxed);
         }
