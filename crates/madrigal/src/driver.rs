@@ -114,8 +114,9 @@ impl ScriptTask {
     }
 
     /// As `new`, for a task that is a process.
-    pub fn with_process(self, own: Option<Own>) -> ScriptTask {
-        ScriptTask { host: TaskHost { process: own.map(Box::new), ..self.host }, ..self }
+    pub fn with_process(mut self, own: Option<Own>) -> ScriptTask {
+        self.host.process = own.map(Box::new);
+        self
     }
 
     /// The fault of a cancellation that is to be delivered now.

@@ -27,8 +27,6 @@ madrigal_vm::builtins! {
     "sync_metrics" (kind: string = nil, key: string = nil) -> any = metrics;
 }
 
-/// The key that `mutex {}` uses.
-
 /// A permit, from before it is acquired until after it was given back.
 pub(super) struct PermitState {
     kind: SyncKind,
