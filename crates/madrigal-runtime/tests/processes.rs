@@ -314,7 +314,7 @@ fn a_storm_of_crashes_leaves_nothing_behind() {
     let crashes = storm();
     each_runtime(|runtime| {
         let (starts, held) = (Arc::new(AtomicU64::new(0)), Arc::new(()));
-        let (counted, marker) = (starts.clone(), held.clone());
+        let (counted, ran, marker) = (starts.clone(), starts.clone(), held.clone());
         let alive = runtime.run(async move || {
             scope(async |s| {
                 let system = System::new(s.clone());
@@ -328,7 +328,7 @@ fn a_storm_of_crashes_leaves_nothing_behind() {
                     Ok::<_, TaskError>(matches!(supervisor.run(cx).await, ChildEnd::Stopped(_)))
                 })?;
                 let calm = |it: Report<TaskError>| it.metrics.started > crashes && it.children[0].pid.is_some();
-                while !calm(watched.report()) {
+                while !calm(watched.report()) || ran.load(Ordering::Relaxed) <= crashes {
                     madrigal_runtime::yield_now().await;
                 }
                 let report = control.report();
