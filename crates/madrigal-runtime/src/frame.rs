@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use crate::WaitKind;
+use crate::context::ContextValues;
 use crate::task::{AnyTask, TaskHeader};
 
 struct Frame {
@@ -30,6 +31,11 @@ pub(crate) fn current() -> Option<Arc<AnyTask>> {
 /// Gives `look` the task being polled on this thread. It must not poll or create any.
 pub(crate) fn with_current<R>(look: impl FnOnce(Option<&Arc<AnyTask>>) -> R) -> R {
     FRAME.with(|frame| look(frame.current.borrow().as_ref()))
+}
+
+/// The context values of the task being polled on this thread.
+pub(crate) fn context_values() -> Option<ContextValues> {
+    FRAME.with(|frame| frame.current.borrow().as_ref().and_then(|task| task.header.context_values()))
 }
 
 /// Whether `task` is the one being polled on this thread.

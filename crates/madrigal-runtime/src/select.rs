@@ -8,7 +8,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
-use parking_lot::Mutex;
+use crate::facade::Mutex;
 
 use crate::channel::{Channel, Receiver};
 use crate::frame::note_wait;

@@ -17,6 +17,7 @@ use parking_lot::Mutex;
 
 use crate::cancel::{CancelKind, CancelNode, CancelReason, NodeCore};
 use crate::clock::Timer;
+use crate::context::ContextValues;
 use crate::deadlock::DeadlockedTask;
 use crate::event::Event;
 use crate::failure::Failure;
@@ -202,6 +203,8 @@ struct Parked {
     waker: Option<Waker>,
     /// The box is made at the first wait that is published, and then kept.
     waiting: Option<Box<Option<Waiting>>>,
+    /// The task's own values; its children start with them.
+    values: Option<ContextValues>,
 }
 
 impl Parked {
@@ -299,6 +302,15 @@ impl TaskHeader {
         drop(parked);
         self.emit(|task| Event::Ended(task), task);
         self.node.detach_task();
+    }
+
+    pub(crate) fn context_values(&self) -> Option<ContextValues> {
+        self.parked.lock().values.clone()
+    }
+
+    /// Replaces the values; the previous ones, to be dropped unlocked.
+    pub(crate) fn set_context_values(&self, values: Option<ContextValues>) -> Option<ContextValues> {
+        std::mem::replace(&mut self.parked.lock().values, values)
     }
 
     fn clear_waiting(&self) {
@@ -706,6 +718,9 @@ impl<S> Birth<S> {
         S: Sink<T, E> + 'static,
     {
         let header = TaskHeader::new(self.identity, self.inline_start);
+        if let Some(values) = crate::frame::context_values() {
+            header.set_context_values(Some(values));
+        }
         let cell = Arc::new(TaskCell { header, body: FutureBody::new(self.sink, self.on_cancel) });
         let task: Arc<AnyTask> = cell.clone();
         // Before anything counts the task: a panic in `make` leaves no trace.

@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
-use parking_lot::Mutex;
+use crate::facade::Mutex;
 
 use crate::frame::note_wait;
 use crate::task::TaskRef;

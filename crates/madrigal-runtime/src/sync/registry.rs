@@ -9,7 +9,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use parking_lot::Mutex;
+use crate::facade::Mutex;
 
 use super::AlreadyHeld;
 use super::lock::{Lock, LockAcquire, LockGuard};

@@ -7,7 +7,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
-use parking_lot::Mutex;
+use crate::facade::Mutex;
 
 use super::AlreadyHeld;
 use super::line::{Left, Line};
