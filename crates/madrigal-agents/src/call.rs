@@ -280,6 +280,7 @@ impl Call<'_> {
         }
         if !http::is_mock(&models.config(), &request.provider) {
             http::check_enabled(&cx.run)?;
+            http::check_allowed(&cx.run, &request.provider)?;
         }
         match &request.infill {
             Some(_) if transport.completes() => transport.complete(request, cx).await,

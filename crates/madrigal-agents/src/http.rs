@@ -16,7 +16,7 @@ use crate::transport::{CallCx, ChatDelta, ChatReply, ChatRequest, ChatTransport,
 use assembly::Assembly;
 use lines::{Framing, Lines};
 use madrigal_stdlib::{Run, json};
-use madrigal_vm::{Dict, Str, Value};
+use madrigal_vm::{Dict, FaultKind, Str, Value};
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Method, Response, Url};
 use std::time::Duration;
@@ -43,6 +43,14 @@ pub fn check_enabled(run: &Run) -> Result<(), LlmError> {
         }
         _ => Ok(()),
     }
+}
+
+/// A sandboxed run has to be granted its providers.
+pub fn check_allowed(run: &Run, provider: &str) -> Result<(), LlmError> {
+    run.may_ask("llm_call", provider).map_err(|fault| match fault.kind() {
+        FaultKind::Categorised { category, text } => LlmError::new(category, text.clone()),
+        _ => LlmError::invalid(fault.caught().to_string()),
+    })
 }
 
 /// The key of a provider: the first of its variables that is set, read anew each time.

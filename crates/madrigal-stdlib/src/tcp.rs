@@ -149,7 +149,9 @@ fn joined(host: &str, port: u16) -> String {
 fn tcp_listen(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Wait, Fault> {
     let run = run(cx);
     let id = run.next_id();
-    let address = joined(&args.string(0), port(&args, 1, "tcp_listen")?);
+    let port = port(&args, 1, "tcp_listen")?;
+    run.may_use_address("tcp_listen", &args.string(0), port)?;
+    let address = joined(&args.string(0), port);
     Ok(Wait::new(
         "tcp_listen",
         run.external(async move {
@@ -221,14 +223,20 @@ fn tcp_connect(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Wait, Fault> {
     if args.dict(2).and_then(|it| it.get("tls")).is_some_and(Value::is_truthy) {
         return Err(Fault::thrown("tcp_connect: the option tls is not supported"));
     }
-    let run = run(cx);
+    let run = Arc::clone(run(cx));
     let id = run.next_id();
-    let address = joined(&args.string(0), port(&args, 1, "tcp_connect")?);
+    let (host, port) = (args.string(0), port(&args, 1, "tcp_connect")?);
+    run.may_use_address("tcp_connect", &host, port)?;
+    let address = joined(&host, port);
+    let work = Arc::clone(&run);
     Ok(Wait::new(
         "tcp_connect",
         run.external(async move {
-            let connected = TcpStream::connect(&address).await.and_then(|stream| connection_value(stream, id));
-            connected.map_err(|error| failed("tcp_connect", &address, &error))
+            let failed = |error| failed("tcp_connect", &address, &error);
+            let found = tokio::net::lookup_host(&address).await.map_err(failed)?.collect();
+            let allowed = work.reachable("tcp_connect", &host, found)?;
+            let connected = TcpStream::connect(&allowed[..]).await.and_then(|stream| connection_value(stream, id));
+            connected.map_err(failed)
         }),
     ))
 }

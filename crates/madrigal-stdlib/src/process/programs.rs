@@ -80,6 +80,7 @@ fn start(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Wait, Fault> {
     let text = |name: &str| option(settings, name).map_or_else(String::new, |it| it.display().to_string());
     let (id, bin) = (text("id"), text("bin"));
     let run = host(cx).run.clone();
+    run.may_run("subprocess", &bin)?;
     let mut command = Command::new(&bin);
     if let Some(Value::List(arguments)) = option(settings, "args") {
         command.args(arguments.iter().map(|it| it.display().to_string()));
@@ -88,7 +89,7 @@ fn start(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Wait, Fault> {
         None | Some(Value::Nil) => command.current_dir(run.execution_root()),
         Some(directory) => command.current_dir(run.resolve(&directory.display())),
     };
-    if let Some(variables) = run.fixed_environment() {
+    if let Some(variables) = run.child_environment() {
         command.env_clear().envs(variables);
     }
     if let Some(Value::Dict(variables)) = option(settings, "env") {
