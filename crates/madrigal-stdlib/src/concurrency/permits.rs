@@ -180,8 +180,8 @@ fn acquire(
     match acquiring.try_now() {
         Ok(Some(permit)) => return Ok(Outcome::from(filled(state, permit))),
         Ok(None) => {}
-        // A try does not wait, so it cannot wait for itself.
-        Err(SyncError::AlreadyHeld { .. }) if tries => {}
+        // A try does not wait, so it cannot wait for itself; a mutex taken twice is a mistake however it is taken.
+        Err(SyncError::AlreadyHeld { .. }) if tries && kind != SyncKind::Mutex => {}
         Err(error) => return Err(failed(name, error)),
     }
     if tries {
