@@ -63,10 +63,19 @@ pub(super) struct Scope {
 pub(super) struct LoopLabels {
     pub after: Label,
     pub again: Label,
+    /// The end of the body, from where it begins again.
+    pub next: Label,
     /// Handlers open outside the body.
     pub depth: u16,
     /// Whether it is a `for`: leaving it may have to close what it goes over.
     pub closes: bool,
+}
+
+impl LoopLabels {
+    pub fn new(state: &mut FunctionState, closes: bool) -> LoopLabels {
+        let mut label = || state.builder.label();
+        LoopLabels { after: label(), again: label(), next: label(), depth: state.depth, closes }
+    }
 }
 
 /// A function under construction.

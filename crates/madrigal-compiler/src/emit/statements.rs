@@ -102,8 +102,8 @@ impl Emitter<'_> {
             StatementKind::Yield(value) => self.yield_statement(value.as_ref(), span),
             StatementKind::Emit(value) => self.yield_statement(Some(value), span),
             StatementKind::Defer(body) => self.defer(body, span),
-            StatementKind::Break => self.leave_loop(|labels| labels.after, span),
-            StatementKind::Continue => self.leave_loop(|labels| labels.again, span),
+            StatementKind::Break => self.leave_loop(false, span),
+            StatementKind::Continue => self.leave_loop(true, span),
             StatementKind::Assign { place, operator, value } => self.assign(place, *operator, value, span),
             StatementKind::Expr(value) => self.discard(value),
             StatementKind::Let { .. }
@@ -228,8 +228,7 @@ impl Emitter<'_> {
         self.expr_to(iterable, iter);
         self.op(I::ForStart { iter }, span);
         let state = self.state();
-        let labels =
-            LoopLabels { again: state.builder.label(), after: state.builder.label(), depth: state.depth, closes: true };
+        let labels = LoopLabels::new(state, true);
         state.builder.place(labels.again);
         let to = state.builder.to(labels.after);
         state.emit(I::ForNext { iter, to }, span);
@@ -261,12 +260,7 @@ impl Emitter<'_> {
 
     fn while_loop(&mut self, condition: &Expr, body: &Block, span: Span) {
         let state = self.state();
-        let labels = LoopLabels {
-            again: state.builder.label(),
-            after: state.builder.label(),
-            depth: state.depth,
-            closes: false,
-        };
+        let labels = LoopLabels::new(state, false);
         state.builder.place(labels.again);
         state.loops.push(labels);
         let mark = self.state().mark();
@@ -279,30 +273,31 @@ impl Emitter<'_> {
     fn end_loop(&mut self, labels: LoopLabels, span: Span) {
         let state = self.state();
         state.loops.pop();
+        state.builder.place(labels.next);
         state.builder.end_loop(labels.again, labels.after, span);
         state.builder.place(labels.after);
     }
 
-    fn leave_loop(&mut self, goal: impl Fn(&LoopLabels) -> builder::Label, span: Span) {
+    /// `continue` or `break`. Every way back passes a `Loop`, which costs fuel.
+    fn leave_loop(&mut self, back: bool, span: Span) {
         let Some(labels) = self.state().loops.last().copied() else {
             // Lowering has reported it.
             return;
         };
-        let label = goal(&labels);
-        let back = label == labels.again;
         let state = self.state();
-        let to = state.builder.to(label);
         let depth = labels.depth;
-        state.emit(
-            if state.depth > depth {
-                I::RunCleanups { depth, to }
-            } else if back {
-                I::Loop { to }
-            } else {
-                I::Jump { to }
-            },
-            span,
-        );
+        let cleanups = state.depth > depth;
+        let to = state.builder.to(match back {
+            true if cleanups => labels.next,
+            true => labels.again,
+            false => labels.after,
+        });
+        let instruction = match back {
+            _ if cleanups => I::RunCleanups { depth, to },
+            true => I::Loop { to },
+            false => I::Jump { to },
+        };
+        state.emit(instruction, span);
     }
 
     fn return_statement(&mut self, value: Option<&Expr>, span: Span) {
