@@ -34,6 +34,7 @@ macro_rules! namespace {
 /// All of them.
 pub const MODULES: &[LibraryModule] = modules! {
     "async";
+    "checkpoint";
     "collections";
     "concurrent";
     "context";
