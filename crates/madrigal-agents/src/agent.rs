@@ -6,9 +6,11 @@ mod events;
 mod options;
 mod outcome;
 mod tooling;
+mod workers;
 
 pub use builtins::register;
 pub use compaction::register as register_compaction;
+pub use workers::{Workers, register as register_workers};
 
 use crate::budget::{estimated_tokens, message_bytes};
 use crate::call::{self, Answer, Handed};

@@ -3,7 +3,7 @@
 use crate::call::Handed;
 use crate::failure::LlmError;
 use crate::job::job;
-use crate::messages::{message, some};
+use crate::messages::{field, items, message, some};
 use crate::models::{Models, host};
 use crate::options::{Given, Plan, plan};
 use crate::rates;
@@ -44,12 +44,34 @@ pub fn call_cx(cx: &mut Cx<'_>) -> CallCx {
 }
 
 fn llm_call(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Value, Fault> {
-    let given = Given::new(args.get(0), args.get(1), args.get(2))?;
+    let mut given = Given::new(args.get(0), args.get(1), args.get(2))?;
+    let session = with_session(cx, &mut given);
     let (plan, call_cx, handed) = planned(cx, &given, &[])?;
     Ok(job(move |asker| async move {
         let call_cx = CallCx { asker, ..call_cx };
-        Ok(Value::Dict(structured::call(&plan, &call_cx, handed, &mut NoDeltas).await?))
+        let result = structured::call(&plan, &call_cx, handed, &mut NoDeltas).await?;
+        if let Some((id, known)) = session {
+            let said = some(&result, "transcript").and_then(|it| field(it, "messages"));
+            let new = items(said).get(known..).unwrap_or_default();
+            call_cx.models.sessions.append(&call_cx.run, &id, new);
+        }
+        Ok(Value::Dict(result))
     }))
+}
+
+/// Puts the messages of the session that the options name before those of the call; its name, and how many.
+fn with_session(cx: &mut Cx<'_>, given: &mut Given) -> Option<(String, usize)> {
+    let id = some(&given.options, "session_id")?.to_string();
+    let (run, models) = {
+        let run = host(cx).run.clone();
+        let models = Models::of(&run);
+        (run, models)
+    };
+    let hub = madrigal_stdlib::inbox::hub(host(cx)).clone();
+    let messages = models.sessions.visible(&run, &hub, &id);
+    let known = messages.len();
+    put(&mut given.options, "transcript", crate::transcript::of_messages(messages));
+    Some((id, known))
 }
 
 fn llm_call_safe(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Value, Fault> {

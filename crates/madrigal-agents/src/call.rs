@@ -212,7 +212,7 @@ impl Call<'_> {
         *self.stage.lock() = Stage::Sent;
         self.attempts += 1;
         let started = run.now_monotonic();
-        let outcome = self.send(request, deltas).await;
+        let (outcome, real) = self.send(request, deltas).await;
         let now = run.now_monotonic();
         drop(slot);
         drop(reservation);
@@ -233,7 +233,7 @@ impl Call<'_> {
         if reply.stop_reason() == "content_filter" && reply.text.is_empty() {
             return Err(LlmError::new("content_filter", "the provider's content policy stopped the answer"));
         }
-        Ok(Answer {
+        let answer = Answer {
             provider: reply.provider.clone().unwrap_or_else(|| request.provider.clone()),
             model,
             attempts: self.attempts,
@@ -242,7 +242,11 @@ impl Call<'_> {
             estimated,
             empty_completions: 0,
             reply,
-        })
+        };
+        if real {
+            cx.models.recorder.record(&answer);
+        }
+        Ok(answer)
     }
 
     async fn permit(&self, provider: &str, projection: Projection) -> Permit {
@@ -261,24 +265,35 @@ impl Call<'_> {
         permit
     }
 
-    /// Sends the request to whoever serves it.
-    async fn send(&self, request: &ChatRequest, deltas: &mut dyn Deltas) -> Result<ChatReply, LlmError> {
+    /// Sends the request to whoever serves it; also whether that is a real provider.
+    async fn send(&self, request: &ChatRequest, deltas: &mut dyn Deltas) -> (Result<ChatReply, LlmError>, bool) {
         let (cx, models) = (self.cx, &self.cx.models);
         if self.plan.target.by_default {
             models.warn_of_mock(&cx.run);
         }
         if let Some(taken) = models.mock.take(request) {
+            let mut request = request.clone();
             if request.model.is_empty() {
-                let named = ChatRequest { model: "mock-model".to_owned(), ..request.clone() };
-                return models.mock.serve(Some(taken), &named, cx, deltas).await;
+                request.model = "mock-model".to_owned();
             }
-            return models.mock.serve(Some(taken), request, cx, deltas).await;
+            return (models.mock.serve(Some(taken), &request, cx, deltas).await, false);
         }
+        let real = !http::is_mock(&models.config(), &request.provider);
+        (self.send_to_provider(request, real, deltas).await, real)
+    }
+
+    async fn send_to_provider(
+        &self,
+        request: &ChatRequest,
+        real: bool,
+        deltas: &mut dyn Deltas,
+    ) -> Result<ChatReply, LlmError> {
+        let (cx, models) = (self.cx, &self.cx.models);
         let transport = models.transport(&request.provider)?;
         if request.model.is_empty() {
             return Err(LlmError::invalid(format!("no model for the provider '{}'", request.provider)));
         }
-        if !http::is_mock(&models.config(), &request.provider) {
+        if real {
             http::check_enabled(&cx.run)?;
             http::check_allowed(&cx.run, &request.provider)?;
         }

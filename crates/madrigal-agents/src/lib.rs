@@ -47,6 +47,7 @@ pub const PRELUDE: &str = include_str!("prelude.harn");
 pub fn register(table: &mut BuiltinTable) {
     agent::register(table);
     agent::register_compaction(table);
+    agent::register_workers(table);
     builtins::register(table);
     introspection::register(table);
     job::register(table);

@@ -3,9 +3,11 @@
 
 mod builtins;
 mod entry;
+mod files;
 mod log;
 
 pub use builtins::register;
+pub use files::Recorder;
 
 use crate::failure::LlmError;
 use crate::messages::{joined_text, some, text_of};
@@ -84,10 +86,16 @@ impl Mock {
             Some(Taken(spec)) => match some(&spec, "respond") {
                 Some(closure) => {
                     let answer = cx.asker.call(closure.clone(), respond_argument(request, index)).await;
-                    match answer.map_err(|thrown| LlmError::of_thrown(&thrown))? {
-                        Value::Dict(spec) => spec,
+                    let given = match answer.map_err(|thrown| LlmError::of_thrown(&thrown))? {
+                        Value::Dict(given) => given,
                         other => [("text".into(), Value::String(other.display()))].into_iter().collect(),
+                    };
+                    // What the entry says besides holds for every answer.
+                    let mut spec = spec.clone();
+                    for (key, value) in given.iter() {
+                        spec.insert(key.clone(), value.clone());
                     }
+                    spec
                 }
                 None => spec,
             },

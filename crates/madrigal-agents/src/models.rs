@@ -1,12 +1,13 @@
 //! What a run keeps about models: configuration, mock, limiters, budget, totals, events.
 
+use crate::agent::Workers;
 use crate::budget::Ledger;
 use crate::config::{Config, ConfigError, Fields, Layer, canonical, load};
 use crate::events::Trace;
 use crate::failure::LlmError;
 use crate::http;
 use crate::limiter::{Limiter, Limits};
-use crate::mock::Mock;
+use crate::mock::{Mock, Recorder};
 use crate::sessions::Sessions;
 use crate::transport::ChatTransport;
 use madrigal_stdlib::{Run, TaskHost};
@@ -23,6 +24,8 @@ pub struct Models {
     config: Mutex<Arc<Config>>,
     /// The mock provider.
     pub mock: Mock,
+    /// Keeps replies of real providers.
+    pub recorder: Recorder,
     /// By canonical name.
     limiters: Mutex<BTreeMap<String, Arc<Limiter>>>,
     /// What was spent, and the ceiling.
@@ -33,6 +36,8 @@ pub struct Models {
     pub testing: bool,
     /// The sessions of agents.
     pub sessions: Sessions,
+    /// Agents that run beside others.
+    pub workers: Workers,
     /// Hooks around the execution of tools.
     pub tool_hooks: Mutex<Vec<Value>>,
     warned_of_mock: AtomicBool,
@@ -43,11 +48,13 @@ impl Models {
         Models {
             config: Mutex::new(Arc::new(config)),
             mock: Mock::default(),
+            recorder: Recorder::default(),
             limiters: Mutex::default(),
             ledger: Ledger::default(),
             trace: Trace::default(),
             testing,
             sessions: Sessions::default(),
+            workers: Workers::default(),
             tool_hooks: Mutex::default(),
             warned_of_mock: AtomicBool::new(false),
         }

@@ -168,6 +168,36 @@ impl Sessions {
         sessions.entry(id.to_owned()).or_insert_with(make).clone()
     }
 
+    /// Opens a session that comes from another.
+    pub fn open_child(&self, run: &Run, hub: &InboxHub, id: &str, parent: Option<&str>) {
+        self.opened(run, hub, id);
+        let Some(parent) = parent else { return };
+        let root = self.with(parent, |it| {
+            if !it.child_ids.iter().any(|child| child == id) {
+                it.child_ids.push(id.to_owned());
+            }
+            it.root_id.clone()
+        });
+        self.with(id, |it| {
+            it.parent_id.get_or_insert_with(|| parent.to_owned());
+            it.root_id = root.unwrap_or_else(|| parent.to_owned());
+        });
+    }
+
+    /// What a session's next request is built from; it is opened if there is none.
+    pub fn visible(&self, run: &Run, hub: &InboxHub, id: &str) -> Vec<Value> {
+        self.opened(run, hub, id).visible
+    }
+
+    /// Adds messages to a session.
+    pub fn append(&self, run: &Run, id: &str, messages: &[Value]) {
+        self.with(id, |it| {
+            it.visible.extend_from_slice(messages);
+            it.recorded.extend_from_slice(messages);
+            it.updated_ms = run.now_ms();
+        });
+    }
+
     fn with<T>(&self, id: &str, act: impl FnOnce(&mut Session) -> T) -> Option<T> {
         self.0.lock().get_mut(id).map(act)
     }

@@ -62,6 +62,12 @@ pub struct Run {
     /// One thread, virtual time, every choice drawn from the seed: the same seed gives the same run
     #[arg(long, conflicts_with = "workers")]
     pub simulate: bool,
+    /// Answer calls of models from this file, one JSON dict a line; a call that none fits fails
+    #[arg(long, value_name = "FILE")]
+    pub llm_mock: Option<PathBuf>,
+    /// Append every reply of a model to this file, for --llm-mock
+    #[arg(long, value_name = "FILE")]
+    pub llm_mock_record: Option<PathBuf>,
     /// The seed of --simulate
     #[arg(long, value_name = "S", requires = "simulate", default_value_t = 0)]
     pub seed: u64,

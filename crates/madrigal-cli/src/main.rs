@@ -57,6 +57,8 @@ fn run(arguments: Run) -> i32 {
         virtual_time: false,
         check_calls: !is_text,
         interrupter,
+        llm_mock: arguments.llm_mock,
+        llm_mock_record: arguments.llm_mock_record,
         limits: Limits {
             tasks: arguments.limits.max_tasks,
             depth: arguments.limits.max_depth,

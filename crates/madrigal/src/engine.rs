@@ -102,6 +102,10 @@ pub struct Options {
     pub check_calls: bool,
     /// How others can interrupt the run.
     pub interrupter: Interrupter,
+    /// A file of mocks of models, consulted before those of the program; calls that none fits fail.
+    pub llm_mock: Option<PathBuf>,
+    /// A file to which the replies of real providers are appended as mocks.
+    pub llm_mock_record: Option<PathBuf>,
     /// What the run may use at most.
     pub limits: Limits,
 }
@@ -140,6 +144,8 @@ impl Default for Options {
             virtual_time: false,
             check_calls: true,
             interrupter: Interrupter::default(),
+            llm_mock: None,
+            llm_mock_record: None,
             limits: Limits::default(),
         }
     }
@@ -352,8 +358,9 @@ fn execute(program: Arc<Program>, options: Options) -> Finished {
         })
     });
     let entry_file = program.modules.first().map(|it| Path::new(&*it.source.path));
-    if let Err(error) = madrigal_agents::Models::prepare(&run, entry_file, false) {
-        say(&run.stderr, &format!("error: {}\n", error.0));
+    let files = (options.llm_mock.as_deref(), options.llm_mock_record.as_deref());
+    if let Err(message) = prepare_models(&run, entry_file, files) {
+        say(&run.stderr, &format!("error: {message}\n"));
         return Finished { status: 1 };
     }
     let interrupter = options.interrupter;
@@ -395,6 +402,15 @@ impl Watch {
         std::thread::Builder::new().name("madrigal-limit".to_owned()).spawn(watch).ok()?;
         Some(Watch { _alive: alive })
     }
+}
+
+/// Reads the configuration of models, and the file of mocks.
+fn prepare_models(run: &Run, entry: Option<&Path>, files: (Option<&Path>, Option<&Path>)) -> Result<(), String> {
+    let models = madrigal_agents::Models::prepare(run, entry, false).map_err(|error| error.0)?;
+    if let Some(path) = files.0 {
+        models.mock.load(path)?;
+    }
+    files.1.map_or(Ok(()), |path| models.recorder.open(path))
 }
 
 fn build_runtime(options: &Options) -> Runtime {

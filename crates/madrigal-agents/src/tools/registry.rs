@@ -32,6 +32,12 @@ madrigal_vm::builtins! {
     "tool_parse_call" (text: string) -> list = tool_parse_call;
     /// The result of a tool as text for a model.
     "tool_format_result" (name: string, result: any) -> string = tool_format_result;
+    /// Binds a registry to this task and those it starts; nil unbinds.
+    "tool_bind" (registry: dict) -> nil = tool_bind;
+    /// The name of a tool of the bound registry.
+    "tool_ref" (name: string) -> string = tool_ref;
+    /// The entry of a tool of the bound registry.
+    "tool_def" (name: string) -> dict = tool_def;
     /// The registry of a `tool` declaration.
     "__tool_declare" (name: string, description: string, parameters: dict, returns: any, handler: closure) -> dict = declare;
 }
@@ -149,6 +155,37 @@ fn declare(_: &mut Cx<'_>, args: Args<'_>) -> Result<Value, Fault> {
         config.remove("returns");
     }
     Ok(registry(vec![entry(&args.string(0), &args.string(1), &config)?]))
+}
+
+/// The task-local value that holds the bound registry.
+const BOUND: &str = "tools.registry";
+
+fn tool_bind(cx: &mut Cx<'_>, args: Args<'_>) -> Result<(), Fault> {
+    let values = crate::models::host(cx).values.get_or_insert_default();
+    if args.get(0).is_nil() {
+        values.remove(BOUND);
+        return Ok(());
+    }
+    tools_of("tool_bind", args.get(0))?;
+    *values.slot(&Str::from(BOUND)) = args.get(0).clone();
+    Ok(())
+}
+
+fn bound(cx: &mut Cx<'_>, builtin: &str, name: &str) -> Result<Value, Fault> {
+    let values = crate::models::host(cx).values.as_ref();
+    let registry = values.and_then(|it| it.get(BOUND)).cloned();
+    let registry = registry.ok_or_else(|| Fault::thrown(format!("{builtin}: no tool registry bound")))?;
+    let found = tools_of(builtin, &registry)?.iter().find(|it| name_of(it) == name).cloned();
+    found.ok_or_else(|| Fault::thrown(format!("{builtin}: unknown tool '{name}'")))
+}
+
+fn tool_ref(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Value, Fault> {
+    let name = args.string(0);
+    bound(cx, "tool_ref", &name).map(|_| Value::String(name))
+}
+
+fn tool_def(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Value, Fault> {
+    bound(cx, "tool_def", &args.string(0))
 }
 
 fn tool_count(_: &mut Cx<'_>, args: Args<'_>) -> Result<Value, Fault> {
