@@ -36,6 +36,12 @@ pub enum Command {
         #[arg(value_name = "FOLDER")]
         folder: Option<PathBuf>,
     },
+    /// Say what a function of the library does
+    Doc {
+        /// A builtin, a method (`name` or `kind.name`) or a function of a module
+        #[arg(value_name = "NAME")]
+        name: String,
+    },
     /// Print the bytecode of a program
     Disasm {
         /// The program

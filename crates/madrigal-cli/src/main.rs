@@ -22,6 +22,7 @@ fn main() {
         None => run(arguments.run),
         Some(Command::Run(it)) => run(*it),
         Some(Command::Check { files }) => check(files),
+        Some(Command::Doc { name }) => document(&name),
         Some(Command::Disasm { file }) => disassemble(file),
         Some(Command::Models { folder }) => models(folder),
     };
@@ -116,6 +117,18 @@ fn check(files: Vec<PathBuf>) -> i32 {
         }
     }
     status
+}
+
+fn document(name: &str) -> i32 {
+    let entries = madrigal::reference::entries(&Engine::new());
+    let means = |it: &str| it == name || it.rsplit('.').next() == Some(name);
+    let found: Vec<String> = entries.iter().filter(|it| means(&it.name)).map(|it| it.text()).collect();
+    if found.is_empty() {
+        complain(&format!("the library has no '{name}'"));
+        return 1;
+    }
+    say(&found.join("\n"));
+    0
 }
 
 fn disassemble(file: PathBuf) -> i32 {

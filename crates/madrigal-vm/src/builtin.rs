@@ -209,6 +209,16 @@ impl BuiltinTable {
         self.methods.get(name)
     }
 
+    /// All methods that are Rust code, in no order.
+    pub fn native_methods(&self) -> impl Iterator<Item = &Arc<Builtin>> {
+        let sets = self.methods.values();
+        let all = sets.flat_map(|it| it.by_kind.iter().flatten().chain(it.handles.iter().map(|(_, method)| method)));
+        all.filter_map(|it| match it {
+            Method::Native(builtin) => Some(builtin),
+            Method::Script(_) => None,
+        })
+    }
+
     /// All builtin functions, in no order.
     pub fn functions(&self) -> impl Iterator<Item = &Arc<Builtin>> {
         self.functions.values()

@@ -21,6 +21,7 @@ mod launch;
 mod loader;
 mod models;
 mod race;
+pub mod reference;
 mod report;
 mod stream;
 
