@@ -375,7 +375,7 @@ fn step(inbox: &Inbox, hub: &InboxHub, model: &mut Model, action: u8, n: u64) {
             assert_eq!(inbox.acknowledge(&all), all.len());
             model.leased.clear();
         }
-        _ if n % 4 == 0 => {
+        _ if n.is_multiple_of(4) => {
             assert_eq!(hub.clear_session("s"), model.queued.len() + model.leased.len());
             model.cleared_to = model.last;
             model.queued.clear();

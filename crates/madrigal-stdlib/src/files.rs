@@ -1,6 +1,7 @@
 //! Files and directories. Everything that touches the disk runs on the blocking pool; only the calling task waits.
 
 use crate::host::{Run, run};
+use crate::inbox::telling_of_edit;
 use globset::Glob;
 use madrigal_vm::{Args, Bytes, Cx, Fault, Value, Wait};
 use std::fs;
@@ -111,12 +112,13 @@ fn read_lines(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Wait, Fault> {
 fn write_file(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Wait, Fault> {
     let run = run(cx);
     let (path, content, enough) = (to_write(run, "write_file", &args, 0)?, args.string(1), args.has(1));
-    Ok(on_disk(run, "write_file", move || {
+    let edit = on_disk(run, "write_file", move || {
         if enough {
             fs::write(&path, content.as_bytes()).map_err(|error| failed("Failed to write file ", &path, &error))?;
         }
         Ok(Value::Nil)
-    }))
+    });
+    Ok(telling_of_edit(cx, edit, &args.string(0), "write", "write_file"))
 }
 
 fn write_file_bytes(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Wait, Fault> {
@@ -126,22 +128,24 @@ fn write_file_bytes(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Wait, Fault> {
     };
     let (run, content) = (run(cx), content.clone());
     let path = to_write(run, "write_file_bytes", &args, 0)?;
-    Ok(on_disk(run, "write_file_bytes", move || {
+    let edit = on_disk(run, "write_file_bytes", move || {
         fs::write(&path, &content).map_err(|error| failed("Failed to write file ", &path, &error))?;
         Ok(Value::Nil)
-    }))
+    });
+    Ok(telling_of_edit(cx, edit, &args.string(0), "write", "write_file_bytes"))
 }
 
 fn append_file(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Wait, Fault> {
     let run = run(cx);
     let (path, content) = (to_write(run, "append_file", &args, 0)?, args.string(1));
-    Ok(on_disk(run, "append_file", move || {
+    let edit = on_disk(run, "append_file", move || {
         let opened = fs::OpenOptions::new().append(true).create(true).open(&path);
         let mut file = opened.map_err(|error| failed("Failed to open file ", &path, &error))?;
         let written = file.write_all(content.as_bytes());
         written.map_err(|error| failed("Failed to append to file ", &path, &error))?;
         Ok(Value::Nil)
-    }))
+    });
+    Ok(telling_of_edit(cx, edit, &args.string(0), "append", "append_file"))
 }
 
 fn file_exists(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Wait, Fault> {
@@ -153,7 +157,7 @@ fn file_exists(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Wait, Fault> {
 fn delete_file(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Wait, Fault> {
     let run = run(cx);
     let path = to_write(run, "delete_file", &args, 0)?;
-    Ok(on_disk(run, "delete_file", move || {
+    let edit = on_disk(run, "delete_file", move || {
         // A link to a directory is removed itself, never what it points to.
         if fs::symlink_metadata(&path).is_ok_and(|it| it.is_dir()) {
             fs::remove_dir_all(&path).map_err(|error| failed("Failed to delete directory ", &path, &error))?;
@@ -161,17 +165,19 @@ fn delete_file(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Wait, Fault> {
             fs::remove_file(&path).map_err(|error| failed("Failed to delete file ", &path, &error))?;
         }
         Ok(Value::Nil)
-    }))
+    });
+    Ok(telling_of_edit(cx, edit, &args.string(0), "delete", "delete_file"))
 }
 
 fn copy_file(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Wait, Fault> {
     let run = run(cx);
     let (from, to) = (to_read(run, "copy_file", &args, 0)?, to_write(run, "copy_file", &args, 1)?);
-    Ok(on_disk(run, "copy_file", move || {
+    let edit = on_disk(run, "copy_file", move || {
         let copied = fs::copy(&from, &to);
         copied.map_err(|error| failed(&format!("Failed to copy {} to ", from.display()), &to, &error))?;
         Ok(Value::Nil)
-    }))
+    });
+    Ok(telling_of_edit(cx, edit, &args.string(1), "copy", "copy_file"))
 }
 
 fn move_file(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Wait, Fault> {
@@ -180,7 +186,7 @@ fn move_file(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Wait, Fault> {
     }
     let run = run(cx);
     let (from, to) = (to_write(run, "move_file", &args, 0)?, to_write(run, "move_file", &args, 1)?);
-    Ok(on_disk(run, "move_file", move || {
+    let edit = on_disk(run, "move_file", move || {
         if fs::rename(&from, &to).is_err() {
             let copied = fs::copy(&from, &to);
             copied.map_err(|error| Fault::thrown(format!("move_file: copy failed: {error}")))?;
@@ -188,7 +194,8 @@ fn move_file(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Wait, Fault> {
             removed.map_err(|error| Fault::thrown(format!("move_file: remove src failed: {error}")))?;
         }
         Ok(Value::Nil)
-    }))
+    });
+    Ok(telling_of_edit(cx, edit, &args.string(1), "move", "move_file"))
 }
 
 fn mkdir(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Wait, Fault> {

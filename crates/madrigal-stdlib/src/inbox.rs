@@ -69,12 +69,22 @@ fn news_key(content: &Value, text: &str) -> String {
     format!("{:?}{:?}", about("path"), about("call_id"))
 }
 
-/// Tells the current session, if there is one, that a file was written. A full inbox fails nothing.
-pub fn file_edited(host: &TaskHost, path: &str, op: &str, source: &str) {
-    if let Some(session) = &host.session {
-        let content = Value::dict([("path", Value::from(path)), ("op", Value::from(op))]);
-        let _ = hub(host).try_push(session, new_entry("file_edited", &content, source));
-    }
+/// The wait, which writes a file; the current session, if there is one, is told once it did. A full inbox fails nothing.
+pub(crate) fn telling_of_edit(cx: &mut Cx<'_>, wait: Wait, path: &str, op: &str, source: &str) -> Wait {
+    let host = host(cx);
+    let Some(session) = host.session.clone() else { return wait };
+    let hub = hub(host).clone();
+    let content = Value::dict([("path", Value::from(path)), ("op", Value::from(op))]);
+    let entry = new_entry("file_edited", &content, source);
+    let writing = wait.future;
+    let future = Box::pin(async move {
+        let value = writing.await?;
+        if let Some(inbox) = hub.find(&session) {
+            let _ = inbox.try_push(entry);
+        }
+        Ok(value)
+    });
+    Wait { future, ..wait }
 }
 
 /// The name of the session that an argument means: the current one when it is nil.

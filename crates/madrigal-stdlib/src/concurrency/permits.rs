@@ -189,7 +189,9 @@ fn acquire(
         return Ok(Outcome::from(Value::Nil));
     }
     let run = host.run.clone();
-    let what = waited_on(acquiring.resource());
+    let resource = acquiring.resource();
+    // What time will end is no circle of waits.
+    let what = if timeout.is_none() { waited_on(resource) } else { Value::from(resource.describe()) };
     let future = async move {
         match timed(run, timeout, &mut acquiring).await {
             Some(permit) => permit.map(|it| filled(state, it)).map_err(|it| failed(name, it)),

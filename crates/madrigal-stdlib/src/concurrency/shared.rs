@@ -102,7 +102,10 @@ fn scope_id(host: &mut TaskHost, name: &str, kind: &str, tenant: Option<String>)
         "task_group" => task.group_id().unwrap_or_else(|| "task_root".to_owned()),
         "workflow_run" | "process" => "runtime".to_owned(),
         "tenant" => tenant.ok_or_else(|| Fault::thrown(format!("{name}: scope tenant needs a tenant_id")))?,
-        "agent_session" => return Err(Fault::thrown(format!("{name}: scope agent_session needs an agent session"))),
+        "agent_session" => {
+            let session = host.session.as_deref().map(str::to_owned);
+            session.ok_or_else(|| Fault::thrown(format!("{name}: scope agent_session needs an agent session")))?
+        }
         other => return Err(Fault::thrown(format!("{name}: unknown scope '{other}'"))),
     };
     Ok(format!("{kind}:{id}"))

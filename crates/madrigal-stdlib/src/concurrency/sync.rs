@@ -12,7 +12,10 @@ pub(super) use once::{RunObject, enter_once, take_run};
 
 use super::host;
 use super::timed::{timed, timeout_of};
-use madrigal_vm::{Args, BuiltinTable, Cx, Fault, HandleObject, Outcome, Value, Wait};
+use crate::task::waited_on;
+use madrigal_runtime::Describe;
+use madrigal_vm::{Args, BuiltinTable, Cx, Effect, Fault, HandleObject, Outcome, Value, Wait};
+use std::sync::Arc;
 
 /// Adds the natives of `std/sync`.
 pub fn register(table: &mut BuiltinTable) {
@@ -51,6 +54,14 @@ macro_rules! handle_object {
     };
 }
 pub(super) use handle_object;
+
+/// The wait, on something whose holder reports can name.
+fn held_by(outcome: Outcome, resource: Arc<dyn Describe>) -> Outcome {
+    match outcome {
+        Outcome::Effect(Effect::Wait(wait)) => wait.on(waited_on(resource)).into(),
+        other => other,
+    }
+}
 
 /// A count that is at least `least`.
 fn count_from(name: &str, least: i64, value: &Value) -> Result<usize, Fault> {

@@ -3,10 +3,10 @@
 use super::super::held::Holdable;
 use super::super::host;
 use super::super::timed::{timed, timeout_of};
-use super::{handle_object, receiver, wait_for};
+use super::{handle_object, held_by, receiver, wait_for};
 use crate::task::deadlock;
-use madrigal_runtime::TaskRef;
 use madrigal_runtime::sync::{Condvar, CondvarWait, Lock, LockGuard};
+use madrigal_runtime::{Describe, TaskRef};
 use madrigal_vm::{Args, Cx, Fault, Handle, Outcome, Value, Wait};
 use parking_lot::Mutex;
 use std::future::{Future, poll_fn};
@@ -82,6 +82,16 @@ impl Held {
     }
 }
 
+impl Describe for Held {
+    fn describe(&self) -> String {
+        "<sync_lock>".to_owned()
+    }
+
+    fn holder(&self) -> Option<TaskRef> {
+        self.lock.holder()
+    }
+}
+
 impl Holdable for Held {
     fn give_back_of(&self, task: &TaskRef) {
         if self.lock.holder().as_ref() == Some(task) {
@@ -143,10 +153,13 @@ fn acquire_held(
         return Ok(Outcome::from(true));
     }
     let (acquiring, twice) = (held.lock.acquire(), taken_twice(name, args));
-    wait_for(cx, name, args, timeout, Value::Bool(false), async move {
+    let resource = held.clone();
+    let waiting = wait_for(cx, name, args, timeout, Value::Bool(false), async move {
         held.keep(acquiring.await.map_err(|_| twice)?);
         Ok(Value::Bool(true))
-    })
+    })?;
+    // What time will end is no circle of waits.
+    Ok(if timeout.is_nil() { held_by(waiting, resource) } else { waiting })
 }
 
 fn acquire(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Outcome, Fault> {
@@ -156,7 +169,8 @@ fn acquire(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Outcome, Fault> {
 
 fn try_acquire(cx: &mut Cx<'_>, args: Args<'_>) -> Result<bool, Fault> {
     let held = receiver::<LockObject>("try_acquire", &args)?.0.clone();
-    Ok(take(cx, "try_acquire", &args, &held)?.is_some())
+    // A try does not wait, so it cannot wait for itself.
+    Ok(take(cx, "try_acquire", &args, &held).is_ok_and(|it| it.is_some()))
 }
 
 fn release(_: &mut Cx<'_>, args: Args<'_>) -> Result<(), Fault> {

@@ -3,10 +3,10 @@
 use super::super::held::Holdable;
 use super::super::host;
 use super::super::timed::timeout_of;
-use super::{handle_object, receiver, wait_for};
+use super::{handle_object, held_by, receiver, wait_for};
 use crate::task::deadlock;
-use madrigal_runtime::TaskRef;
 use madrigal_runtime::sync::{Access, RwGuard, RwLock};
+use madrigal_runtime::{Describe, TaskRef};
 use madrigal_vm::{Args, Cx, Fault, Handle, Outcome, Value};
 use parking_lot::Mutex;
 use std::sync::Arc;
@@ -36,6 +36,16 @@ impl Held {
         let found = guards.iter().position(is_it).map(|at| guards.swap_remove(at));
         drop(guards);
         found.is_some()
+    }
+}
+
+impl Describe for Held {
+    fn describe(&self) -> String {
+        "<sync_rwlock>".to_owned()
+    }
+
+    fn holder(&self) -> Option<TaskRef> {
+        self.lock.holder()
     }
 }
 
@@ -69,11 +79,14 @@ fn acquire(cx: &mut Cx<'_>, name: &'static str, access: Access, args: &Args<'_>)
         Err(_) => return Err(twice),
     }
     let acquiring = held.lock.acquire(access);
-    wait_for(cx, name, args, args.get(1), Value::Bool(false), async move {
+    let resource = held.clone();
+    let waiting = wait_for(cx, name, args, args.get(1), Value::Bool(false), async move {
         let guard = acquiring.await.map_err(|_| twice)?;
         held.guards.lock().push(guard);
         Ok(Value::Bool(true))
-    })
+    })?;
+    // What time will end is no circle of waits.
+    Ok(if args.get(1).is_nil() { held_by(waiting, resource) } else { waiting })
 }
 
 fn release(name: &str, access: Access, args: &Args<'_>) -> Result<(), Fault> {
