@@ -192,6 +192,11 @@ impl Clock {
         }
     }
 
+    /// How many timers are armed.
+    pub fn armed(&self) -> usize {
+        self.0.state.lock().timers.len()
+    }
+
     /// Whether no timer is armed and none is being fired.
     pub(crate) fn is_idle(&self) -> bool {
         let state = self.0.state.lock();

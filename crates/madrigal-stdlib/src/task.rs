@@ -121,12 +121,42 @@ pub struct Limits {
     pub channel_capacity: Option<usize>,
 }
 
+/// Counts the points at which a cancellation can be delivered, and cancels the run at one of them: for tests that
+/// cancel a program everywhere.
+#[derive(Default)]
+pub struct Probe {
+    /// At which point, from 1; never when 0.
+    pub cancel_at: u64,
+    passed: AtomicU64,
+    /// What the run left behind that should have ended with it.
+    pub left: Mutex<Vec<String>>,
+}
+
+impl Probe {
+    /// A probe that cancels at this point.
+    pub fn new(cancel_at: u64) -> Arc<Probe> {
+        Arc::new(Probe { cancel_at, ..Probe::default() })
+    }
+
+    /// A point is reached: whether to cancel there.
+    pub fn pass(&self) -> bool {
+        self.passed.fetch_add(1, Ordering::Relaxed) + 1 == self.cancel_at
+    }
+
+    /// How many points were reached.
+    pub fn passed(&self) -> u64 {
+        self.passed.load(Ordering::Relaxed)
+    }
+}
+
 /// State of a run that only tasks need.
 pub struct TaskState {
     /// Instructions (roughly) that a task runs before others get a turn.
     pub fuel: u32,
     /// What the run may use at most.
     pub limits: Limits,
+    /// Watches the delivery points.
+    pub probe: Option<Arc<Probe>>,
     /// Live tasks, where there is a limit.
     live: AtomicUsize,
     /// Instructions spent, where there is a limit.
@@ -158,6 +188,7 @@ impl Default for TaskState {
         TaskState {
             fuel: 10_000,
             limits: Limits::default(),
+            probe: None,
             live: AtomicUsize::new(0),
             spent: AtomicU64::new(0),
             stopped: OnceLock::new(),

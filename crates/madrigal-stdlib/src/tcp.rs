@@ -1,12 +1,13 @@
 //! TCP: listeners and connections. Reader and writer of a connection have a lock each, so a read and a write can be
 //! under way together while two reads take turns. Closing shuts the socket down first, which ends what is under way.
-//! Bytes are read as text, decoded lossily.
+//! Lines are decoded lossily; all else is read as bytes.
 
 mod connection;
 
 use crate::host::{Run, run};
 use connection::Connection;
-use madrigal_vm::{Args, Cx, Fault, Handle, HandleObject, Outcome, Str, Value, Wait};
+use madrigal_vm::value::Bytes;
+use madrigal_vm::{Args, Cx, Fault, Handle, HandleObject, Outcome, Value, Wait};
 use std::sync::Arc;
 use tokio::net::{TcpListener, TcpStream};
 
@@ -19,16 +20,16 @@ madrigal_vm::builtins! {
     "tcp_connect" (host: string, port: int, options: dict) -> tcp_connection, needs Net = tcp_connect;
     /// Stops listening.
     "tcp_listener.close" () -> nil = listener_close;
-    /// Up to `max` bytes as text, nil when the other side is done.
-    "tcp_connection.read" (max: int = 65536) -> string = read;
-    /// Exactly `n` bytes as text.
-    "tcp_connection.read_exact" (n: int) -> string = read_exact;
+    /// Up to `max` bytes, nil when the other side is done.
+    "tcp_connection.read" (max: int = 65536) -> bytes = read;
+    /// Exactly `n` bytes.
+    "tcp_connection.read_exact" (n: int) -> bytes = read_exact;
     /// The next line without its end, nil when the other side is done.
     "tcp_connection.read_line" () -> string = read_line;
     /// Everything until the other side is done, at most `limit` bytes.
-    "tcp_connection.read_to_end" (limit: int) -> string = read_to_end;
-    /// Writes a text.
-    "tcp_connection.write" (content: string) -> nil = write;
+    "tcp_connection.read_to_end" (limit: int) -> bytes = read_to_end;
+    /// Writes bytes or a text.
+    "tcp_connection.write" (content: any) -> nil = write;
     /// Tells the other side that nothing more is coming.
     "tcp_connection.shutdown" () -> nil = shutdown;
     /// Closes the connection.
@@ -262,20 +263,18 @@ where
     Outcome::from(Wait::new(what, run(cx).external(work)).on(args.get(0).clone()))
 }
 
-fn decoded(bytes: &[u8]) -> Value {
-    Value::from(String::from_utf8_lossy(bytes).as_ref())
+fn received(bytes: Vec<u8>) -> Value {
+    Value::Bytes(Bytes::from(bytes))
 }
 
 fn read(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Outcome, Fault> {
     let (connection, max) = (connection(&args)?, size(&args, 65536).max(1));
-    Ok(on_connection(cx, "read", &args, async move {
-        Ok(connection.read(max).await?.map_or(Value::Nil, |bytes| decoded(&bytes)))
-    }))
+    Ok(on_connection(cx, "read", &args, async move { Ok(connection.read(max).await?.map_or(Value::Nil, received)) }))
 }
 
 fn read_exact(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Outcome, Fault> {
     let (connection, n) = (connection(&args)?, size(&args, 0));
-    Ok(on_connection(cx, "read_exact", &args, async move { Ok(decoded(&connection.read_exact(n).await?)) }))
+    Ok(on_connection(cx, "read_exact", &args, async move { connection.read_exact(n).await.map(received) }))
 }
 
 fn read_line(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Outcome, Fault> {
@@ -290,13 +289,16 @@ fn read_line(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Outcome, Fault> {
 
 fn read_to_end(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Outcome, Fault> {
     let (connection, limit) = (connection(&args)?, size(&args, READ_BYTES_MAX));
-    Ok(on_connection(cx, "read_to_end", &args, async move { Ok(decoded(&connection.read_to_end(limit).await?)) }))
+    Ok(on_connection(cx, "read_to_end", &args, async move { connection.read_to_end(limit).await.map(received) }))
 }
 
 fn write(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Outcome, Fault> {
-    let (connection, content): (_, Str) = (connection(&args)?, args.string(1));
-    let begun = connection.begin_write(content.as_bytes());
-    if begun.as_ref().is_some_and(|(written, _)| *written == content.len()) {
+    let (connection, content) = (connection(&args)?, args.get(1).clone());
+    let Some(octets) = content.as_octets() else {
+        return Err(Fault::type_error(format!("write: expected bytes or string, got {}", content.type_name())));
+    };
+    let begun = connection.begin_write(octets);
+    if begun.as_ref().is_some_and(|(written, _)| *written == octets.len()) {
         return Ok(Outcome::Value(Value::Nil));
     }
     Ok(on_connection(cx, "write", &args, async move {
@@ -304,7 +306,8 @@ fn write(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Outcome, Fault> {
             Some(begun) => begun,
             None => (0, connection.turn().await),
         };
-        connection.write(&content.as_bytes()[written..], turn).await?;
+        let octets = content.as_octets().unwrap_or_default();
+        connection.write(&octets[written..], turn).await?;
         Ok(Value::Nil)
     }))
 }
@@ -330,6 +333,7 @@ fn lines(_: &mut Cx<'_>, args: Args<'_>) -> Result<Value, Fault> {
 mod tests {
     use super::*;
     use crate::testing::Bench;
+    use madrigal_vm::Str;
 
     fn connected(bench: &mut Bench) -> (Value, Value) {
         let listener = bench.call("tcp_listen", vec!["127.0.0.1".into(), 0i64.into()]).expect("loopback exists");
@@ -347,9 +351,9 @@ mod tests {
         let mut call = |name: &str, args: Vec<Value>| bench.call(name, args).expect("it works").to_string();
         call("tcp_connection.write", vec![client.clone(), "one\r\ntwo\nrest".into()]);
         assert_eq!(call("tcp_connection.read_line", vec![server.clone()]), "one");
-        assert_eq!(call("tcp_connection.read_exact", vec![server.clone(), 3i64.into()]), "two");
+        assert_eq!(call("tcp_connection.read_exact", vec![server.clone(), 3i64.into()]), "b\"74776f\"");
         call("tcp_connection.shutdown", vec![client.clone()]);
-        assert_eq!(call("tcp_connection.read_to_end", vec![server.clone(), 99i64.into()]), "\nrest");
+        assert_eq!(call("tcp_connection.read_to_end", vec![server.clone(), 99i64.into()]), "b\"0a72657374\"");
         assert_eq!(call("tcp_connection.read", vec![server.clone()]), "nil");
         call("tcp_connection.write", vec![server.clone(), "back\n".into()]);
         call("tcp_connection.close", vec![server]);

@@ -166,6 +166,7 @@ impl ScriptTask {
             Step::Done(value) => self.doing = Doing::Ending(Some(Ok(value))),
             Step::Faulted(fault) => self.fail(fault),
             Step::OutOfBudget => {
+                self.pass_point();
                 self.host.context.runtime().turn_used_up();
                 return true;
             }
@@ -186,6 +187,15 @@ impl ScriptTask {
             && let Some(message) = tasks.spend(given - if waits { self.vm.fuel_left().min(given) } else { 0 })
         {
             self.stop(message);
+        }
+    }
+
+    /// A cancellation could be delivered here.
+    fn pass_point(&self) {
+        if let Some(probe) = &self.host.run.tasks.probe
+            && probe.pass()
+        {
+            self.host.context.run_node().cancel(CancelReason::by_nobody(CancelKind::Cancel, "probed"));
         }
     }
 
@@ -677,6 +687,7 @@ impl ScriptTask {
 
     /// Tells reports what the task waits for, and where. Output is out before the wait.
     fn publish(&self, what: &'static str, on: Option<Arc<dyn Describe>>) {
+        self.pass_point();
         self.flush();
         let location = self.vm.site().map(|(module, (start, _))| (module, start));
         self.host.context.set_waiting(Waiting { what, on, location });

@@ -10,6 +10,7 @@ use madrigal_runtime::{
 use madrigal_stdlib::host::{Input, Output, Run, RunOptions};
 use madrigal_stdlib::iterators::{ITERATORS, STREAMS};
 use madrigal_stdlib::sandbox::Permissions;
+use madrigal_stdlib::task::Probe;
 use madrigal_stdlib::{PRELUDE, TaskFault, TaskState};
 use madrigal_vm::builtin::Method;
 use madrigal_vm::{BuiltinTable, Closure, Program, Value, Vm};
@@ -108,6 +109,8 @@ pub struct Options {
     pub llm_mock_record: Option<PathBuf>,
     /// What the run may use at most.
     pub limits: Limits,
+    /// Cancels the run at one of its delivery points, and tells what was left of it: for tests.
+    pub probe: Option<Arc<Probe>>,
 }
 
 /// What a run may use at most. Beyond it a program gets an error of category `budget_exceeded` where it can go on
@@ -147,6 +150,7 @@ impl Default for Options {
             llm_mock: None,
             llm_mock_record: None,
             limits: Limits::default(),
+            probe: None,
         }
     }
 }
@@ -318,6 +322,7 @@ fn execute(program: Arc<Program>, options: Options) -> Finished {
         tasks.fuel = fuel.max(1);
     }
     let limits = options.limits;
+    tasks.probe = options.probe;
     tasks.limits = madrigal_stdlib::task::Limits {
         tasks: limits.tasks,
         fuel: limits.fuel,
@@ -376,6 +381,9 @@ fn execute(program: Arc<Program>, options: Options) -> Finished {
         });
     interrupter.end();
     drop(watch);
+    if let Some(probe) = &run.tasks.probe {
+        *probe.left.lock() = left_behind(&runtime, &run);
+    }
     run.stdout.flush();
     let status = conclude(ended, &run, &program, &interrupter);
     run.stdout.flush();
@@ -411,6 +419,21 @@ fn prepare_models(run: &Run, entry: Option<&Path>, files: (Option<&Path>, Option
         models.mock.load(path)?;
     }
     files.1.map_or(Ok(()), |path| models.recorder.open(path))
+}
+
+/// What should have ended with the run and did not.
+fn left_behind(runtime: &Runtime, run: &Run) -> Vec<String> {
+    let mut left: Vec<String> = runtime.task_tree().iter().map(|it| format!("task {}", it.task.id())).collect();
+    if runtime.clock().armed() > 0 {
+        left.push(format!("{} timers", runtime.clock().armed()));
+    }
+    for it in run.tasks.registry(runtime.clock()).metrics() {
+        if it.current_held + it.current_queue_depth > 0 {
+            let (held, waiting) = (it.current_held, it.current_queue_depth);
+            left.push(format!("{} '{}': {held} held, {waiting} waiting", it.kind.as_str(), it.key));
+        }
+    }
+    left
 }
 
 fn build_runtime(options: &Options) -> Runtime {

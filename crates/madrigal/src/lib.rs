@@ -29,4 +29,5 @@ pub use engine::{Engine, Executor, Finished, Interrupter, Limits, Options, Rejec
 pub use madrigal_stdlib::host::{Captured, Input, Output};
 pub use madrigal_stdlib::net_rules::NetRule;
 pub use madrigal_stdlib::sandbox::{Grant, Permissions, is_permitted};
+pub use madrigal_stdlib::task::Probe;
 pub use models::describe_models;

@@ -50,6 +50,10 @@ impl Timers {
         self.armed == 0
     }
 
+    pub(super) fn len(&self) -> usize {
+        self.armed
+    }
+
     /// The key, and whether the new timer is now the first one due.
     pub(super) fn insert(&mut self, deadline_ns: u64, after_all_others: bool, action: Action) -> (TimerKey, bool) {
         let is_first = self.heap.peek().is_none_or(|Reverse(first)| deadline_ns < first.deadline_ns);
