@@ -126,7 +126,7 @@ mod tests {
 
     #[test]
     fn marks_take_blanks_and_one_line_break() {
-        assert_eq!(texts("a \n\n  {{- x -}}  \n\n b"), "a \n<x@7>\n b");
+        assert_eq!(texts("a \n\n  {{- x -}}  \n\n b"), "a \n<x@6>\n b");
         assert_eq!(texts("a {{# no }} #}} b"), "a  b");
         assert_eq!(texts("{{ raw }}{{ x }}{{ endraw }}y"), "{{ x }}y");
         assert_eq!(texts("{{ \"}}\" | f }}"), "<\"}}\" | f@0>");
