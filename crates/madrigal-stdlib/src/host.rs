@@ -21,6 +21,7 @@ use crate::http::Http;
 use crate::input::MockedInput;
 use crate::regexes::Patterns;
 use crate::sandbox::Permissions;
+use crate::secrets::Detectors;
 use crate::shells::Chosen;
 use crate::store::Durable;
 use crate::task::{TaskHost, TaskState};
@@ -111,6 +112,8 @@ pub struct Run {
     pub(crate) breakers: Breakers,
     /// The default shell, when the script chose one.
     pub(crate) shell: Chosen,
+    /// Patterns of secrets.
+    pub(crate) detectors: Detectors,
     /// How many prompts were used.
     pub(crate) prompts: Prompts,
     /// Compiled regular expressions.
@@ -157,6 +160,7 @@ impl Run {
             traces: Traces::default(),
             breakers: Breakers::default(),
             shell: Chosen::default(),
+            detectors: Detectors::default(),
             prompts: Prompts::default(),
             patterns: Patterns::default(),
             mocked_input: MockedInput::default(),

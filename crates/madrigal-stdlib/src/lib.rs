@@ -44,6 +44,7 @@ mod regexes;
 mod results;
 pub mod sandbox;
 mod schema;
+mod secrets;
 mod sets;
 mod shells;
 mod spawning;
@@ -110,6 +111,7 @@ pub fn register(table: &mut BuiltinTable) {
     results::register(table);
     sandbox::register(table);
     schema::register(table);
+    secrets::register(table);
     sets::register(table);
     store::register(table);
     tcp::register(table);
