@@ -176,7 +176,7 @@ impl<E: Failure> ScopeHandle<E> {
         F::Output: Into<Outcome<T, E>>,
     {
         let identity = crate::frame::with_current(|task| {
-            let creator = task.map_or(&self.shared.owner, |task| task.header.lineage());
+            let creator = task.filter(|_| !spec.of_owner).map_or(&self.shared.owner, |task| task.header.lineage());
             creator.next_child(spec.kind, spec.label.clone())
         });
         let scope = Some(self.shared.clone());

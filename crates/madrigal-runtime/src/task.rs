@@ -110,6 +110,8 @@ pub struct TaskSpec {
     pub label: Option<Arc<String>>,
     /// Its failure concerns only whoever asks for it, never its scope.
     pub settled: bool,
+    /// It counts as created by the owner of its scope, whoever creates it.
+    pub of_owner: bool,
     /// It only serves its scope: once nothing else of the scope lives it is cancelled instead of waited for.
     pub daemon: bool,
     /// What its future may do once cancelled.
@@ -128,6 +130,7 @@ impl TaskSpec {
             kind,
             label: None,
             settled: false,
+            of_owner: false,
             daemon: false,
             on_cancel: OnCancel::Drop,
             inline_start: false,

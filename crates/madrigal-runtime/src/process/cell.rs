@@ -295,6 +295,13 @@ impl<M: Send + 'static, E: Failure> Member<E> for Cell<M, E> {
         std::mem::replace(&mut state.bonds.get_or_insert_default().name, name)
     }
 
+    fn taken_over(&self) {
+        let place = self.state.lock().place.take();
+        if let Some(place) = place {
+            self.system.leave(place);
+        }
+    }
+
     fn into_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync> {
         self
     }

@@ -57,6 +57,10 @@ pub trait Member<E>: Any + Send + Sync {
     #[doc(hidden)]
     fn set_name(&self, name: Option<Arc<str>>) -> Option<Arc<str>>;
 
+    /// Leaves its end to whoever took it over: its system no longer tells it to shut down.
+    #[doc(hidden)]
+    fn taken_over(&self);
+
     /// As itself, to find its type again.
     fn into_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync>;
 }

@@ -21,7 +21,8 @@ use crate::failure::Failure;
 use crate::scope::{Policy, Scope, ScopeHandle};
 use crate::task::TaskContext;
 
-/// What starts a child: it makes the process in the scope it is given, and answers it.
+/// What starts a child: it makes the process in the scope it is given, and answers it. It fails when there is no place
+/// for processes any more; the supervisor then ends.
 pub type StartChild<E> = Arc<dyn Fn(ChildStart<E>) -> Result<Arc<dyn Member<E>>, E> + Send + Sync>;
 
 /// Told of everything that happens; the supervisor goes on when the future ends.
@@ -95,8 +96,9 @@ impl<E: Failure> Running<E> {
         self.shared.push(Input::Ready { key: self.key, attempt: self.attempt });
     }
 
-    /// Shows `pid` as the child: the one that does its work.
+    /// Shows `pid` as the child: the one that does its work. The child answers for its end.
     pub fn show(&self, pid: Arc<dyn Member<E>>) {
+        pid.taken_over();
         self.shared.book(|book| {
             if let Some(running) = book.children.get_mut(&self.key).and_then(|it| it.running.as_mut())
                 && running.attempt == self.attempt
@@ -381,7 +383,8 @@ impl<E: Failure> Work<'_, E> {
                     self.emit(EventKind::ChildRestarted, Some(key), None, "").await;
                 }
             }
-            Err(error) => return self.ended(key, attempt, Reason::error(error)).await,
+            // No place for it any more: all is ending.
+            Err(_) => return Next::End(ChildEnd::Stopped(Reason::shutdown())),
         }
         match child.ready {
             Some(time) => self.until_ready(key, attempt, time).await,

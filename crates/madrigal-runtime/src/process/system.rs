@@ -174,7 +174,8 @@ impl<E: Failure> System<E> {
             let body = body(context, Process(cell.clone()));
             Living { body: Some(body), cell: cell.clone(), gives: PhantomData }
         };
-        let task = scope.spawn(spec.task.settled(), make)?;
+        // Processes start one another in long chains, which their ids must not grow with.
+        let task = scope.spawn(TaskSpec { of_owner: true, ..spec.task.settled() }, make)?;
         let member: Arc<dyn Member<E>> = cell.clone();
         let place = spec.scope.is_none().then(|| shared.members.lock().push_back(member.clone()));
         cell.born(task.task(), place);

@@ -296,16 +296,11 @@ async fn supervising(
     let number = process.pid().number();
     let mut work = Box::pin(supervisor.run(context));
     let end = poll_fn(|cx| {
-        loop {
-            if let Poll::Ready(end) = work.as_mut().poll(cx) {
-                return Poll::Ready(end);
-            }
-            // After the work: what it notes of its wait gives way to that of the mailbox, which is one of ours too.
-            match Pin::new(&mut process.recv()).poll(cx) {
-                Poll::Ready(received) => react(received, &control, &parent),
-                Poll::Pending => return Poll::Pending,
-            }
+        // Signals first: what ends because the whole system does must not be started again.
+        while let Poll::Ready(received) = Pin::new(&mut process.recv()).poll(cx) {
+            react(received, &control, &parent);
         }
+        work.as_mut().poll(cx)
     })
     .await;
     run.tasks.processes.supervisors.lock().remove(&number);

@@ -91,7 +91,9 @@ impl<E: Failure> Shared<E> {
         if cancelled && wanted(&end()) {
             return Some(end());
         }
-        if let Some(at) = talk.inputs.iter().position(wanted) {
+        // What ends because all is ending must not be started again first.
+        let ends = talk.inputs.iter().position(|it| matches!(it, Input::End(_)) && wanted(it));
+        if let Some(at) = ends.or_else(|| talk.inputs.iter().position(wanted)) {
             return talk.inputs.remove(at);
         }
         talk.waker = Some(cx.waker().clone());
