@@ -4,14 +4,18 @@
 use parking_lot::Mutex;
 use std::collections::VecDeque;
 use std::io::{BufRead, BufReader, IsTerminal, Read};
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 use tokio::sync::oneshot;
 
 /// Where a run reads from.
 pub struct Input {
     reader: Mutex<Reader>,
+    kept: Kept,
     terminal: bool,
 }
+
+/// What was read for somebody who had left; comes first in the next answer.
+type Kept = Arc<Mutex<Vec<u8>>>;
 
 enum Reader {
     /// Nothing has been read yet.
@@ -22,13 +26,29 @@ enum Reader {
 
 struct Request {
     whole: bool,
-    answer: oneshot::Sender<Option<String>>,
+    answer: oneshot::Sender<Option<Vec<u8>>>,
+}
+
+/// An answer that is waited for. Dropped early it gives back what has been read already.
+struct Asked {
+    answered: oneshot::Receiver<Option<Vec<u8>>>,
+    kept: Kept,
+}
+
+impl Drop for Asked {
+    fn drop(&mut self) {
+        // From here on the reader keeps its answer itself; what it sent before is still there.
+        self.answered.close();
+        if let Ok(Some(bytes)) = self.answered.try_recv() {
+            self.kept.lock().extend(bytes);
+        }
+    }
 }
 
 impl Input {
     /// Standard input of the process.
     pub fn stdin() -> Input {
-        Input { reader: Mutex::new(Reader::Idle(Box::new(std::io::stdin()))), terminal: std::io::stdin().is_terminal() }
+        Input::new(Box::new(std::io::stdin()), std::io::stdin().is_terminal())
     }
 
     /// Input that is at its end.
@@ -38,8 +58,11 @@ impl Input {
 
     /// A fixed text.
     pub fn text(text: impl Into<String>) -> Input {
-        let bytes = VecDeque::from(text.into().into_bytes());
-        Input { reader: Mutex::new(Reader::Idle(Box::new(bytes))), terminal: false }
+        Input::new(Box::new(VecDeque::from(text.into().into_bytes())), false)
+    }
+
+    fn new(source: Box<dyn Read + Send>, terminal: bool) -> Input {
+        Input { reader: Mutex::new(Reader::Idle(source)), kept: Kept::default(), terminal }
     }
 
     /// Whether somebody types it.
@@ -64,7 +87,11 @@ impl Input {
             // A reader that has ended drops the request, which then reads as the end of input.
             let _ = requests.send(Request { whole, answer });
         }
-        async move { answered.await.ok().flatten() }
+        let mut asked = Asked { answered, kept: self.kept.clone() };
+        async move {
+            let bytes = (&mut asked.answered).await.ok().flatten();
+            bytes.map(|it| String::from_utf8_lossy(&it).into_owned())
+        }
     }
 
     fn requests(&self) -> Option<mpsc::Sender<Request>> {
@@ -74,7 +101,8 @@ impl Input {
         {
             let (sender, requests) = mpsc::channel();
             let thread = std::thread::Builder::new().name("stdin".to_owned());
-            if thread.spawn(move || serve(BufReader::new(source), &requests)).is_ok() {
+            let kept = self.kept.clone();
+            if thread.spawn(move || serve(BufReader::new(source), &requests, &kept)).is_ok() {
                 *reader = Reader::Running(sender);
             }
         }
@@ -85,20 +113,18 @@ impl Input {
     }
 }
 
-/// Answers requests until the run is gone. `kept` is what was read for somebody who had left.
-fn serve(mut source: impl BufRead, requests: &mpsc::Receiver<Request>) {
-    let mut kept = Vec::new();
+/// Answers requests until the run is gone.
+fn serve(mut source: impl BufRead, requests: &mpsc::Receiver<Request>, kept: &Kept) {
     for Request { whole, answer } in requests {
-        let mut bytes = std::mem::take(&mut kept);
+        let mut bytes = std::mem::take(&mut *kept.lock());
         let read = match whole {
             true => source.read_to_end(&mut bytes),
             false if bytes.is_empty() => source.read_until(b'\n', &mut bytes),
             false => Ok(bytes.len()),
         };
         let at_end = bytes.is_empty() && !whole;
-        let text = (read.is_ok() && !at_end).then(|| String::from_utf8_lossy(&bytes).into_owned());
-        if answer.send(text).is_err() {
-            kept = bytes;
+        if let Err(Some(unread)) = answer.send((read.is_ok() && !at_end).then_some(bytes)) {
+            kept.lock().extend(unread);
         }
     }
 }
