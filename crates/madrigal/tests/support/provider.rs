@@ -89,8 +89,7 @@ fn serve(mut socket: TcpStream, answer: Answer, requests: &mpsc::Sender<String>)
 fn read_request(socket: &mut TcpStream) -> String {
     let mut bytes = Vec::new();
     let mut buffer = [0; 8192];
-    loop {
-        let Ok(len) = socket.read(&mut buffer) else { break };
+    while let Ok(len) = socket.read(&mut buffer) {
         bytes.extend_from_slice(&buffer[..len]);
         let text = String::from_utf8_lossy(&bytes);
         let Some((head, body)) = text.split_once("\r\n\r\n") else {
