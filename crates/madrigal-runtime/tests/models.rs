@@ -154,7 +154,8 @@ use channel::Channel;
 use inbox::{InboxConfig, InboxHub, NewEntry, Overflow, WaitOutcome};
 use select::{Selected, select};
 use shuttle::future::block_on;
-use shuttle::thread;
+use shuttle::scheduler::{PctScheduler, RandomScheduler};
+use shuttle::{Config, Runner, thread};
 use sync::barrier::Barrier;
 use sync::condvar::Condvar;
 use sync::latch::Latch;
@@ -164,6 +165,9 @@ use sync::rwlock::{Access, RwLock};
 use sync::semaphore::Semaphore;
 
 const SCHEDULES: usize = 2_000;
+
+/// Where the schedules start: the same ones are tried every time.
+const SEED: u64 = 20_261;
 
 /// What is planted.
 #[derive(Clone, Copy, PartialEq)]
@@ -175,11 +179,16 @@ enum Bug {
     Deaf,
 }
 
+fn random(schedules: usize, model: impl Fn() + Send + Sync + 'static) {
+    Runner::new(RandomScheduler::new_from_seed(SEED, schedules), Config::new()).run(model);
+}
+
 /// The model holds under all schedules tried, and the planted bug is found.
 fn explore(bug: Bug, model: impl Fn(Bug) + Copy + Send + Sync + 'static) {
-    shuttle::check_random(move || model(Bug::None), SCHEDULES);
-    shuttle::check_pct(move || model(Bug::None), SCHEDULES / 2, 3);
-    let planted = catch_unwind(AssertUnwindSafe(|| shuttle::check_random(move || model(bug), 20 * SCHEDULES)));
+    random(SCHEDULES, move || model(Bug::None));
+    let pct = PctScheduler::new_from_seed(SEED, 3, SCHEDULES / 2);
+    Runner::new(pct, Config::new()).run(move || model(Bug::None));
+    let planted = catch_unwind(AssertUnwindSafe(|| random(20 * SCHEDULES, move || model(bug))));
     assert!(planted.is_err(), "the planted bug was not found");
 }
 
