@@ -342,19 +342,14 @@ impl Agent {
         }
         let done = self.compaction.compact(&self.cx, &self.visible, &self.call_options, false).await;
         let Some(compacted) = done else { return };
-        self.visible = compacted.messages;
+        self.visible.clone_from(&compacted.messages);
         self.outcome.compactions += 1;
         self.outcome.summary = Some(compacted.summary.clone());
         if compacted.fell_back {
             self.emitter.emit("compaction_failed", Vec::new()).await;
         }
-        let metadata = Value::dict([
-            ("strategy", Value::from(self.compaction.strategy.as_str())),
-            ("engine_strategy", Value::from(compacted.engine)),
-            ("archived_messages", Value::from(compacted.archived)),
-            ("estimated_tokens_before", Value::Int(estimate as i64)),
-            ("estimated_tokens_after", Value::Int(self.estimate() as i64)),
-        ]);
+        let after = Value::Int(self.estimate() as i64);
+        let metadata = self.compaction.metadata(&compacted, Value::Int(estimate as i64), after);
         self.outcome.note(&self.cx.run, "compaction", "internal", &compacted.summary, metadata.clone());
         self.emitter.emit("compaction", vec![("metadata", metadata)]).await;
     }

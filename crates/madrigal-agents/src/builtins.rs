@@ -38,9 +38,14 @@ pub fn planned(
 
 /// What a call has at hand; its asker is that of the job it becomes part of.
 pub fn call_cx(cx: &mut Cx<'_>) -> CallCx {
-    let run = host(cx).run.clone();
+    let host = host(cx);
+    let run = host.run.clone();
     let models = Models::of(&run);
-    CallCx { run, models, asker: Default::default(), ends_at: None, idle_timeout: None }
+    let now_ns = host.context.runtime().clock().now_ns();
+    let left = |at_ns: u64| i64::try_from(at_ns.saturating_sub(now_ns) / 1_000_000).unwrap_or(i64::MAX);
+    let block_ends_at = host.nodes.innermost().earliest_deadline_ns();
+    let block_ends_at = block_ends_at.map(|it| run.now_monotonic().saturating_add(left(it)));
+    CallCx { run, models, asker: Default::default(), ends_at: None, block_ends_at, idle_timeout: None }
 }
 
 fn llm_call(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Value, Fault> {

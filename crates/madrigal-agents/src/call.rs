@@ -85,6 +85,7 @@ pub async fn answer(
     let timeout_ms = i64::try_from(plan.timeout.as_millis()).unwrap_or(i64::MAX);
     let stage = Mutex::new(Stage::Queued);
     let ends_at = started.saturating_add(timeout_ms).min(cx.ends_at.unwrap_or(i64::MAX));
+    let ends_at = ends_at.min(cx.block_ends_at.unwrap_or(i64::MAX));
     let mut call = Call { plan, cx, stage: &stage, handed, started, ends_at, attempts: 0 };
     let expired = || {
         let error = LlmError::new("timeout", format!("no answer within {timeout_ms} ms"));

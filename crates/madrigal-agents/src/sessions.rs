@@ -37,6 +37,8 @@ madrigal_vm::builtins! {
     "agent_session_reset" (id: string) -> nil = reset;
     /// Keeps the last messages of a session; how many.
     "agent_session_trim" (id: string, keep_last: int) -> int = trim;
+    /// Opens a closed session again; everything about it.
+    "agent_session_resume" (id: string) -> dict = resume;
     /// Ends a session.
     "agent_session_close" (id: string, options: dict) -> nil = close;
     /// Has a closure called with every event of a session.
@@ -67,9 +69,9 @@ struct Session {
     subscribers: Vec<Value>,
 }
 
-/// The sessions of a run.
+/// The sessions of a run: the open ones, and those that were closed and can be resumed.
 #[derive(Default)]
-pub struct Sessions(Mutex<BTreeMap<String, Session>>);
+pub struct Sessions(Mutex<BTreeMap<String, Session>>, Mutex<BTreeMap<String, Session>>);
 
 /// A session that a loop works on, until it is dropped.
 pub struct Lease {
@@ -196,6 +198,16 @@ impl Sessions {
             it.recorded.extend_from_slice(messages);
             it.updated_ms = run.now_ms();
         });
+    }
+
+    /// Whether there is such a session.
+    pub fn is_open(&self, id: &str) -> bool {
+        self.0.lock().contains_key(id)
+    }
+
+    /// Notes a summary of what was said before.
+    pub fn summarized(&self, id: &str, summary: String) {
+        self.with(id, |it| it.summary = Some(summary));
     }
 
     fn with<T>(&self, id: &str, act: impl FnOnce(&mut Session) -> T) -> Option<T> {
@@ -402,8 +414,33 @@ fn trim(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Value, Fault> {
 fn close(cx: &mut Cx<'_>, args: Args<'_>) -> Result<(), Fault> {
     let id = args.string(0);
     inbox::hub(host(cx)).close_session(&id);
-    let closed = models(cx).1.sessions.0.lock().remove(id.as_str());
-    closed.map(drop).ok_or_else(|| unknown("agent_session_close", &id))
+    host(cx).run.tasks.shared.end(&format!("agent_session:{id}"));
+    let (_, models) = models(cx);
+    let delete = args.dict(1).and_then(|it| some(it, "delete")).is_some_and(Value::is_truthy);
+    let closed = models.sessions.0.lock().remove(id.as_str());
+    let mut stored = models.sessions.1.lock();
+    let known = closed.is_some() || (delete && stored.contains_key(id.as_str()));
+    if delete {
+        stored.remove(id.as_str());
+    } else if let Some(session) = closed {
+        stored.insert(id.to_string(), Session { inbox: None, subscribers: Vec::new(), ..session });
+    }
+    known.then_some(()).ok_or_else(|| unknown("agent_session_close", &id))
+}
+
+fn resume(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Value, Fault> {
+    let id = args.string(0);
+    let (_, models) = models(cx);
+    let stored = models.sessions.1.lock().remove(id.as_str());
+    if let Some(session) = stored {
+        let inbox = Some(Arc::new(inbox::hub(host(cx)).open(&id)));
+        models.sessions.0.lock().entry(id.to_string()).or_insert(Session { inbox, ..session });
+    }
+    if models.sessions.with(&id, |_| ()).is_none() {
+        let message = Value::from(format!("agent_session_resume: unknown session '{id}'"));
+        return Err(Fault::thrown(Value::dict([("category", Value::from("not_found")), ("message", message)])));
+    }
+    snapshot(cx, args)
 }
 
 fn subscribe(cx: &mut Cx<'_>, args: Args<'_>) -> Result<(), Fault> {

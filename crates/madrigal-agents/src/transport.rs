@@ -206,6 +206,8 @@ pub struct CallCx {
     pub asker: Asker,
     /// Monotonic time at which the enclosing deadline passes.
     pub ends_at: Option<i64>,
+    /// The same of the `deadline` block around the call.
+    pub block_ends_at: Option<i64>,
     /// Longest silence within a streamed answer, when the call says so.
     pub idle_timeout: Option<Duration>,
 }

@@ -5,6 +5,7 @@
 
 #![forbid(unsafe_code)]
 
+mod agent_state;
 mod archives;
 mod assertions;
 mod breakers;
@@ -75,6 +76,7 @@ use madrigal_vm::BuiltinTable;
 
 /// Adds the whole library to a table.
 pub fn register(table: &mut BuiltinTable) {
+    agent_state::register(table);
     archives::register(table);
     assertions::register(table);
     breakers::register(table);

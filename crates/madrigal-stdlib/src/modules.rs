@@ -33,6 +33,8 @@ macro_rules! namespace {
 
 /// All of them.
 pub const MODULES: &[LibraryModule] = modules! {
+    "agent_state";
+    "agents";
     "async";
     "checkpoint";
     "collections";

@@ -4,13 +4,17 @@ use crate::budget::{estimated_tokens, message_bytes};
 use crate::failure::LlmError;
 use crate::job::job;
 use crate::messages::{message, normalised, some, text_field, text_of};
+use crate::models::host;
 use crate::options::{Given, plan};
 use crate::transport::{CallCx, NoDeltas};
+use madrigal_stdlib::Run;
 use madrigal_vm::{Args, Cx, Dict, Fault, Str, Value};
 
 madrigal_vm::builtins! {
     /// A job that compacts messages.
     "__transcript_auto_compact" (messages: list, options: dict) -> any = auto_compact;
+    /// A job that compacts the history of a session; how many messages are left.
+    "__session_compact" (id: string, options: dict) -> any = session_compact;
     /// A text of at most so many characters, its middle left out.
     "microcompact" (text: string, max_chars: int) -> string = microcompact;
     /// Tokens that messages are estimated to have.
@@ -135,6 +139,22 @@ impl Compaction {
         Some(Compacted { messages: compacted, summary, archived: count, engine, fell_back })
     }
 
+    /// What the transcript says of a compaction.
+    pub fn metadata(&self, done: &Compacted, before: Value, after: Value) -> Value {
+        Value::dict([
+            ("strategy", Value::from(self.strategy.as_str())),
+            ("engine_strategy", Value::from(done.engine)),
+            ("archived_messages", Value::from(done.archived)),
+            ("estimated_tokens_before", before),
+            ("estimated_tokens_after", after),
+        ])
+    }
+
+    fn event(&self, run: &Run, done: &Compacted, before: Value, after: Value) -> Value {
+        let metadata = self.metadata(done, before, after);
+        crate::transcript::event(run, "compaction", "system", "internal", &done.summary, metadata)
+    }
+
     async fn summarize(&self, cx: &CallCx, archived: &[Value], call: &Dict) -> Result<String, LlmError> {
         let mut options = Dict::new();
         for (key, own) in [("model", &self.model), ("provider", &self.provider)] {
@@ -181,6 +201,53 @@ fn auto_compact(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Value, Fault> {
         }
         let done = compaction.compact(&cx, &messages, &Dict::new(), true).await;
         Ok(Value::list(done.map_or(messages, |it| it.messages)))
+    }))
+}
+
+/// What a compaction may be told.
+const FIELDS: [&str; 11] = [
+    "strategy",
+    "threshold",
+    "keep_first",
+    "keep_last_n",
+    "keep_last",
+    "hard_limit",
+    "callback",
+    "model",
+    "provider",
+    "summarize_prompt",
+    "tool_output_max_chars",
+];
+
+fn session_compact(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Value, Fault> {
+    const NAME: &str = "agent_session_compact";
+    let (id, options) = (args.string(0).to_string(), args.dict(1).cloned().unwrap_or_default());
+    let is_known = |key: &str| FIELDS.contains(&key.strip_prefix("compact_").unwrap_or(key));
+    if let Some(key) = options.keys().find(|it| !is_known(it)) {
+        return Err(Fault::thrown(format!("{NAME}: unknown option '{key}'")));
+    }
+    let current = crate::sessions::current(host(cx));
+    let hub = madrigal_stdlib::inbox::hub(host(cx)).clone();
+    let call_cx = crate::builtins::call_cx(cx);
+    if !call_cx.models.sessions.is_open(&id) {
+        return Err(Fault::thrown(format!("{NAME}: unknown session '{id}'")));
+    }
+    Ok(job(move |asker| async move {
+        let cx = CallCx { asker, ..call_cx };
+        // A loop at work on the session comes first.
+        let lease = cx.models.sessions.lease(&cx.run, &hub, id, false, current).await?;
+        let (compaction, visible) = (Compaction::of(&options, None), lease.visible());
+        if !compaction.is_on() {
+            return Ok(Value::from(visible.len()));
+        }
+        let Some(done) = compaction.compact(&cx, &visible, &Dict::new(), true).await else {
+            return Ok(Value::from(visible.len()));
+        };
+        let tokens = |list: &[Value]| Value::Int(estimated_tokens(list.iter().map(message_bytes).sum()) as i64);
+        let event = compaction.event(&cx.run, &done, tokens(&visible), tokens(&done.messages));
+        lease.store(&done.messages, &lease.recorded(), &[event]);
+        cx.models.sessions.summarized(&lease.id, done.summary);
+        Ok(Value::from(done.messages.len()))
     }))
 }
 
