@@ -181,4 +181,9 @@ impl Fault {
     pub fn suppress(&mut self, other: Fault) {
         self.0.suppressed.push(other);
     }
+
+    /// Attaches what is attached to `other`.
+    pub fn suppress_those_of(&mut self, other: &Fault) {
+        self.0.suppressed.extend_from_slice(&other.0.suppressed);
+    }
 }

@@ -491,12 +491,15 @@ impl ScriptTask {
                 let interrupted = scope.node().is_cancelled() && !from_outside;
                 match (closed, outcome) {
                     (Err(mut failure), Leaving::Failed(fault)) if fault.is_cancelled() => {
-                        fault.suppressed().iter().for_each(|it| failure.0.suppress(it.clone()));
+                        failure.0.suppress_those_of(&fault);
                         Resume::Fault(failure.0)
                     }
                     (Err(failure), _) => Resume::Fault(failure.0),
                     (Ok(()), Leaving::Failed(fault)) if fault.is_cancelled() && interrupted => {
-                        Resume::Absorbed(Value::Nil)
+                        match failed_cleanup(&fault) {
+                            Some(failure) => Resume::Fault(failure),
+                            None => Resume::Absorbed(Value::Nil),
+                        }
                     }
                     (Ok(()), _) => Resume::Left,
                 }
@@ -508,7 +511,9 @@ impl ScriptTask {
                 }
                 match outcome {
                     Leaving::Failed(fault) if matches!(fault.kind(), FaultKind::Deadline) => {
-                        Resume::Fault(Fault::thrown("Deadline exceeded"))
+                        let mut expired = Fault::thrown("Deadline exceeded");
+                        expired.suppress_those_of(&fault);
+                        Resume::Fault(expired)
                     }
                     _ => Resume::Left,
                 }
@@ -831,6 +836,14 @@ fn task_path(id: &str) -> String {
         path.push(format!("{}[{}]", kind.replace('_', " "), index.unwrap_or(number)));
     }
     path.join(" › ")
+}
+
+/// What cleanups of a body failed with that was cancelled, which is all that is left to report: the first, others attached.
+fn failed_cleanup(cancelled: &Fault) -> Option<Fault> {
+    let (first, later) = cancelled.suppressed().split_first()?;
+    let mut first = first.clone();
+    later.iter().for_each(|it| first.suppress(it.clone()));
+    Some(first)
 }
 
 /// The modes of a fan-out.
