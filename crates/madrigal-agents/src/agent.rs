@@ -1,6 +1,7 @@
 //! The agent loop: a model called in turns, its tool calls run between them, until it is done.
 
 mod builtins;
+mod commands;
 mod compaction;
 mod events;
 mod options;
@@ -137,7 +138,9 @@ impl Agent {
             self.append(message("user", given.prompt.as_str()));
         }
         self.emitter.emit("loop_start", Vec::new()).await;
+        let commands = commands::Ending::of(&self.cx.run, &self.lease.id);
         let ended = self.turns().await;
+        commands.end().await;
         self.lease.store(&self.visible, &self.recorded, &self.outcome.transcript_events);
         let status = match &ended {
             Ok(status) => status.name(),
@@ -237,8 +240,7 @@ impl Agent {
             return Ok(None);
         }
         if !self.options.persistent {
-            let wakes = ["tool_result", "worker_result", "user_message"];
-            let waiting = self.options.inbox && self.lease.inbox.snapshot().iter().any(|it| wakes.contains(&&*it.kind));
+            let waiting = commands::wakes(&self.cx.run, &self.options, &self.lease).await;
             return if waiting { Ok(None) } else { self.conclude(&plan, &text) };
         }
         self.nudges += 1;

@@ -2,6 +2,7 @@
 //! that it started. Beneath it: the processes of `std/process` and their supervisors, among whose children may be
 //! programs. Not here: which shell there is (`shells.rs`), how a program is started (`spawning.rs`).
 
+mod commands;
 mod core;
 mod launch;
 mod programs;
@@ -10,6 +11,7 @@ mod supervisors;
 mod task_supervisors;
 mod values;
 
+pub use commands::Commands;
 pub use launch::{Launch, Placing, Script, put};
 pub use values::{Own, Processes};
 
@@ -34,6 +36,7 @@ madrigal_vm::builtins! {
 
 /// Adds the natives of processes and supervisors.
 pub fn register_processes(table: &mut madrigal_vm::BuiltinTable) {
+    commands::register(table);
     core::register(table);
     programs::register(table);
     servers::register(table);

@@ -89,6 +89,8 @@ pub struct AgentOptions {
     pub loop_detect: [u64; 3],
     /// What reaches the session from outside is taken into the conversation.
     pub inbox: bool,
+    /// Background commands are waited for before the loop ends.
+    pub waits_for_handles: bool,
     /// Monotonic time at which the loop ends.
     pub ends_at: Option<i64>,
     pub token_budget: Option<u64>,
@@ -174,6 +176,11 @@ impl AgentOptions {
             serial: read.text("tool_dispatch")?.as_deref() == Some("serial"),
             loop_detect: [count("loop_detect_warn", 2)?, count("loop_detect_block", 3)?, count("loop_detect_skip", 4)?],
             inbox: read.text("inbox")?.as_deref() != Some("off"),
+            waits_for_handles: match read.text("pending_handles")?.as_deref() {
+                None | Some("cancel") => false,
+                Some("wait") => true,
+                Some(_) => return Err(LlmError::invalid("pending_handles must be one of cancel, wait")),
+            },
             ends_at: read.seconds("deadline")?.map(|it| now + i64::try_from(it.as_millis()).unwrap_or(i64::MAX - now)),
             token_budget: read.count("token_budget")?,
             stop_after_successful_tools: names(&read, "stop_after_successful_tools")?,

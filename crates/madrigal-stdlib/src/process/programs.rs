@@ -113,7 +113,7 @@ fn start(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Wait, Fault> {
 }
 
 /// Everything in a process group, killed when this goes.
-struct Group(Option<u32>);
+pub(super) struct Group(pub(super) Option<u32>);
 
 impl Group {
     #[cfg(unix)]
@@ -125,12 +125,12 @@ impl Group {
         }
     }
 
-    fn ask(&self) {
+    pub(super) fn ask(&self) {
         #[cfg(unix)]
         self.signal(rustix::process::Signal::TERM);
     }
 
-    fn kill(&self) {
+    pub(super) fn kill(&self) {
         #[cfg(unix)]
         self.signal(rustix::process::Signal::KILL);
     }
