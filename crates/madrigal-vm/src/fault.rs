@@ -108,6 +108,11 @@ impl Fault {
         matches!(self.0.kind, FaultKind::Cancelled { .. })
     }
 
+    /// Whether a script threw what it once caught of a delivered cancellation.
+    pub fn is_text_of_cancellation(&self) -> bool {
+        matches!(&self.0.kind, FaultKind::Thrown(Value::String(text)) if text.as_str() == CANCELLED)
+    }
+
     /// What `catch`, `try {}` and `unwrap_err` see.
     pub fn caught(&self) -> Value {
         match &self.0.kind {

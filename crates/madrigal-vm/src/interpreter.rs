@@ -698,7 +698,10 @@ impl Vm {
                 },
                 I::WrapOk { dst, src } => w.set(dst, collections::wrap_ok(w.take(src))),
                 I::WrapErr { dst, src } => w.set(dst, Value::err(w.take(src))),
-                I::Throw { src } => raise!(Fault::thrown(w.take(src))),
+                I::Throw { src } => {
+                    let value = w.take(src);
+                    raise!(self.thrown(value))
+                }
                 I::PushCatch { retry, dst, to } => self.push_handler(HandlerKind::Catch { retry, dst, to }),
                 I::CatchFilter { src, name } => {
                     let name = proto.names[name as usize].as_str();

@@ -62,6 +62,24 @@ impl Vm {
         self.complete(Completion::Throw(fault))
     }
 
+    /// What `throw value` throws. A catch body that throws on a cancellation or an outer deadline which it caught does
+    /// not make a failure of it; the library throws on whatever it caught unchanged.
+    #[cold]
+    pub(crate) fn thrown(&self, value: Value) -> Fault {
+        let catching = self.handlers.iter().rev().find_map(|it| match &it.kind {
+            HandlerKind::Catching { fault, .. } => Some(fault),
+            _ => None,
+        });
+        let in_library = || {
+            let frame = self.frames.last();
+            frame.is_some_and(|it| self.shared.program.is_internal(it.proto().module))
+        };
+        match catching {
+            Some(fault) if (fault.passes_retry() || in_library()) && fault.caught() == value => fault.clone(),
+            _ => Fault::thrown(value),
+        }
+    }
+
     /// First handler of the running frame.
     pub(crate) fn first_handler(&self) -> usize {
         self.handlers.partition_point(|it| (it.frame as usize) < self.frames.len())

@@ -208,6 +208,11 @@ impl ScriptTask {
 
     /// The body threw: what it spawned is cancelled before the failure leaves.
     fn fail(&mut self, mut fault: Fault) {
+        if self.host.context.is_cancelled() && fault.is_text_of_cancellation() {
+            let mut cancelled = Fault::cancelled("");
+            cancelled.suppress_those_of(&fault);
+            fault = cancelled;
+        }
         let task = self.host.context.task();
         let id = task.id();
         if id != "task_root" {
