@@ -815,6 +815,10 @@ impl TaskContext {
                 None if path.len() > 1 && last.waits_for_tasks_above(&self.task) => return Some(path),
                 None => return None,
             };
+            // What it waits for was handed to it meanwhile: it goes on.
+            if next == *last {
+                return None;
+            }
             if next == self.task {
                 return Some(path);
             }

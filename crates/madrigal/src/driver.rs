@@ -152,12 +152,8 @@ impl ScriptTask {
     /// Runs the interpreter until it needs something; `true` when the task has to give up its turn.
     fn run(&mut self, fuel: &mut u32) -> bool {
         // Running code is told of a cancellation once, when its turn begins; waits are told every time.
-        if *fuel == self.host.fuel()
-            && let Some((depth, fault)) = self.delivery()
-            && self.delivered != Some(depth)
-        {
-            self.delivered = Some(depth);
-            self.vm.interrupt(fault);
+        if *fuel == self.host.fuel() {
+            self.tell_of_cancellation();
         }
         let given = *fuel;
         let step = self.vm.step(&mut self.host, given);
@@ -178,6 +174,16 @@ impl ScriptTask {
             }
         }
         false
+    }
+
+    /// Interrupts running code with a cancellation it has not seen; `false` when there is none.
+    fn tell_of_cancellation(&mut self) -> bool {
+        let Some((depth, fault)) = self.delivery().filter(|(depth, _)| self.delivered != Some(*depth)) else {
+            return false;
+        };
+        self.delivered = Some(depth);
+        self.vm.interrupt(fault);
+        true
     }
 
     /// Counts what a step used, where there is a limit.
@@ -276,7 +282,9 @@ impl ScriptTask {
                 self.host.run.tasks.exit.lock().get_or_insert(status);
                 let reason = CancelReason::new(CancelKind::Shutdown, "exit");
                 self.host.context.run_node().cancel(reason);
-                self.vm.resume(Resume::Value(Value::Nil));
+                if !self.tell_of_cancellation() {
+                    self.vm.resume(Resume::Value(Value::Nil));
+                }
             }
         }
         Ok(())

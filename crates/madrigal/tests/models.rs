@@ -6,14 +6,14 @@ mod provider;
 #[allow(dead_code)]
 mod run;
 
-use madrigal::{Options, Source};
+use madrigal::{Options, Permissions, Source};
 use provider::{Answer, End, Provider};
 
 /// Runs a program that finds the server as `URL`; what it printed, and the requests.
 fn ask(answers: Vec<Answer>, program: &str) -> (String, Vec<String>) {
     let provider = Provider::start(answers);
     let text = program.replace("URL", &format!("http://{}", provider.address));
-    let options = Options { workers: Some(2), ..Options::default() };
+    let options = Options { workers: Some(2), permissions: Permissions::default(), ..Options::default() };
     let ran = run::run_with(Source::text("models.harn", text), options).expect("it ends");
     assert_eq!(ran.stderr, "", "{}", ran.stdout);
     (ran.stdout, provider.requests())

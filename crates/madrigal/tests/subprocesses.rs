@@ -6,7 +6,7 @@
 #[allow(dead_code)]
 mod run;
 
-use madrigal::{Options, Source};
+use madrigal::{Options, Permissions, Source};
 use run::Ran;
 use std::fs;
 
@@ -44,7 +44,7 @@ fn zombies() -> usize {
 /// Runs a program whose children are marked by `marker`, which nothing may be left of.
 fn check(marker: &str, program: &str) -> Ran {
     let text = format!("import {{ process }} from \"std/process\"\n{}", program.replace("MARKER", marker));
-    let options = Options { workers: Some(2), ..Options::default() };
+    let options = Options { workers: Some(2), permissions: Permissions::default(), ..Options::default() };
     let ran = run::run_with(Source::text("subprocess.harn", text), options).expect("it ends");
     assert_eq!(left(marker), Vec::<String>::new(), "{ran:?}");
     ran
