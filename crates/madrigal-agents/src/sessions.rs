@@ -54,6 +54,8 @@ struct Session {
     child_ids: Vec<String>,
     root_id: String,
     branched_at: Option<i64>,
+    /// How many agents are around its own.
+    depth: u64,
     created_ms: i64,
     updated_ms: i64,
     /// In the order of opening.
@@ -174,17 +176,32 @@ impl Sessions {
     /// Opens a session that comes from another.
     pub fn open_child(&self, run: &Run, hub: &InboxHub, id: &str, parent: Option<&str>) {
         self.opened(run, hub, id);
-        let Some(parent) = parent else { return };
+        let Some(parent) = parent else {
+            self.with(id, |it| it.depth = 1);
+            return;
+        };
         let root = self.with(parent, |it| {
             if !it.child_ids.iter().any(|child| child == id) {
                 it.child_ids.push(id.to_owned());
             }
-            it.root_id.clone()
+            (it.root_id.clone(), it.depth)
         });
+        let (root, depth) = root.unzip();
         self.with(id, |it| {
+            it.depth = depth.unwrap_or(0) + 1;
             it.parent_id.get_or_insert_with(|| parent.to_owned());
             it.root_id = root.unwrap_or_else(|| parent.to_owned());
         });
+    }
+
+    /// How many agents are around that of a session.
+    pub fn depth(&self, id: &str) -> u64 {
+        self.with(id, |it| it.depth).unwrap_or(0)
+    }
+
+    /// Where the line of a session begins; nothing when it is not open.
+    pub fn root(&self, id: &str) -> Option<String> {
+        self.with(id, |it| it.root_id.clone())
     }
 
     /// What a session's next request is built from; it is opened if there is none.

@@ -33,12 +33,17 @@ madrigal_vm::builtins! {
     "__worker" (worker: any) -> dict = worker;
     /// Marks a worker as cancelled.
     "__worker_closed" (worker: any) -> dict = worker_closed;
+    /// Gives a worker another session.
+    "__worker_session" (worker: any, session_id: string) -> nil = worker_session;
+    /// A worker as its summary says; its summary.
+    "__worker_restore" (summary: dict) -> dict = worker_restore;
     /// All workers of this run.
     "list_agents" () -> list = list_agents;
 }
 
 /// Options that belong to the worker, not to its loop.
-const OWN: [&str; 11] = [
+const OWN: [&str; 12] = [
+    "max_agent_depth",
     "name",
     "task",
     "system",
@@ -60,6 +65,7 @@ struct Worker {
     config: Dict,
     session_id: String,
     parent_session_id: Option<String>,
+    root_session_id: String,
     started_at: i64,
     finished_at: Option<i64>,
     result: Value,
@@ -67,6 +73,19 @@ struct Worker {
     /// The task of its current cycle.
     running: Value,
     waited: bool,
+}
+
+impl Worker {
+    fn is_retriggerable(&self) -> bool {
+        some(&self.config, "carry").and_then(|it| field(it, "retriggerable")).is_some_and(Value::is_truthy)
+    }
+
+    /// What it was asked for, as far as it can be written down.
+    fn request(&self) -> Value {
+        let kept = self.config.iter().filter(|(key, it)| !it.is_callable() && !matches!(key.as_str(), "tools" | "task"));
+        let task = (Str::from("task"), Value::from(self.task.as_str()));
+        Value::Dict(kept.map(|(key, it)| (key.clone(), it.clone())).chain([task]).collect())
+    }
 }
 
 /// The workers of a run.
@@ -117,6 +136,7 @@ fn sub_agent(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Value, Fault> {
     let call_cx = call_cx(cx);
     let parent = sessions::current(host(cx));
     let hub = madrigal_stdlib::inbox::hub(host(cx)).clone();
+    check_depth(&call_cx.models, &config, parent.as_deref())?;
     let id = session_of(&call_cx.run, &config, "sub");
     call_cx.models.sessions.open_child(&call_cx.run, &hub, &id, parent.as_deref());
     sessions::enter(host(cx), Value::from(id.as_str()));
@@ -125,6 +145,18 @@ fn sub_agent(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Value, Fault> {
         let ran = run_loop(cx, hub, task, config, id.clone(), parent.clone()).await;
         Ok(envelope(ran, &id, parent.as_deref()))
     }))
+}
+
+/// Agents that may be within one another, unless the options say otherwise.
+const DEPTH_MAX: i64 = 8;
+
+/// Whether one agent more may be started from a session.
+fn check_depth(models: &Models, config: &Dict, parent: Option<&str>) -> Result<(), Fault> {
+    let given = some(config, "options").and_then(|it| field(it, "max_agent_depth"));
+    let most = some(config, "max_agent_depth").or(given).and_then(Value::as_int).unwrap_or(DEPTH_MAX);
+    let depth = parent.map_or(0, |it| models.sessions.depth(it)) + 1;
+    let fits = i64::try_from(depth).is_ok_and(|it| it <= most);
+    fits.then_some(()).ok_or_else(|| Fault::thrown(format!("agent depth limit of {most} exceeded")))
 }
 
 fn session_of(run: &Run, config: &Dict, prefix: &str) -> String {
@@ -205,13 +237,17 @@ fn worker_open(cx: &mut Cx<'_>, args: Args<'_>) -> Result<String, Fault> {
         }
     }
     let id = format!("worker-{}", run.next_id());
+    let parent = sessions::current(host(cx));
+    check_depth(&models, &config, parent.as_deref())?;
+    let session_id = session_of(&run, &config, "worker");
     let worker = Worker {
         name: some(&config, "name").map_or_else(|| id.clone(), ToString::to_string),
         task,
         status: "running",
-        session_id: session_of(&run, &config, "worker"),
+        root_session_id: parent.as_deref().map_or(session_id.clone(), |it| root_of(&models, it)),
+        session_id,
         config,
-        parent_session_id: sessions::current(host(cx)),
+        parent_session_id: parent,
         started_at: run.now_ms(),
         finished_at: None,
         result: Value::Nil,
@@ -262,6 +298,7 @@ fn finish(run: &Run, models: &Models, hub: &InboxHub, id: &str, ran: Result<Valu
         let mut workers = models.workers.0.lock();
         let Some(worker) = workers.get_mut(id) else { return };
         (worker.status, worker.result, worker.error) = match ran {
+            Ok(result) if worker.is_retriggerable() => ("awaiting", result, Value::Nil),
             Ok(result) => ("completed", result, Value::Nil),
             Err(error) => ("failed", Value::Nil, error.to_value()),
         };
@@ -290,8 +327,8 @@ fn summary(id: &str, worker: &Worker) -> Value {
         ("status", Value::from(worker.status)),
         ("task", Value::from(worker.task.as_str())),
         ("session_id", Value::from(worker.session_id.as_str())),
-        ("parent_session_id", parent.clone()),
-        ("root_session_id", if parent.is_nil() { Value::from(worker.session_id.as_str()) } else { parent }),
+        ("parent_session_id", parent),
+        ("root_session_id", Value::from(worker.root_session_id.as_str())),
         ("created_at", time(worker.started_at)),
         ("started_at", time(worker.started_at)),
         ("finished_at", worker.finished_at.map_or(Value::Nil, time)),
@@ -299,7 +336,7 @@ fn summary(id: &str, worker: &Worker) -> Value {
         ("error", worker.error.clone()),
         ("has_transcript", Value::Bool(!worker.result.is_nil())),
         ("carry_policy", some(&worker.config, "carry").cloned().unwrap_or_default()),
-        ("request", Value::dict([("task", Value::from(worker.task.as_str()))])),
+        ("request", worker.request()),
         ("provenance", Value::dict([("worker_id", Value::from(id))])),
     ])
 }
@@ -340,6 +377,58 @@ fn worker_closed(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Value, Fault> {
         }
         summary(&id, it)
     })
+}
+
+fn root_of(models: &Models, session: &str) -> String {
+    models.sessions.root(session).unwrap_or_else(|| session.to_owned())
+}
+
+fn worker_session(cx: &mut Cx<'_>, args: Args<'_>) -> Result<(), Fault> {
+    let session = args.string(1).to_string();
+    with_worker(cx, &id_of(&args), |it| it.session_id = session)
+}
+
+fn worker_restore(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Value, Fault> {
+    let summary = args.dict(0).filter(|it| some(it, "_type").and_then(Value::as_str) == Some("worker"));
+    let summary = summary.ok_or_else(|| Fault::thrown("resume_agent: the file does not hold a worker"))?.clone();
+    let text = |key: &str| some(&summary, key).map(ToString::to_string);
+    let (run, models) = models(cx);
+    let hub = madrigal_stdlib::inbox::hub(host(cx)).clone();
+    let id = text("id").unwrap_or_else(|| format!("worker-{}", run.next_id()));
+    let session_id = text("session_id").unwrap_or_else(|| sessions::fresh_id(&run, "worker"));
+    let result = some(&summary, "result").cloned().unwrap_or_default();
+    if !models.sessions.is_open(&session_id) {
+        models.sessions.open_child(&run, &hub, &session_id, None);
+        let messages = field(&result, "transcript").and_then(|it| field(it, "messages"));
+        models.sessions.append(&run, &session_id, crate::messages::items(messages));
+    }
+    let status = match text("status").as_deref() {
+        Some("completed") => "completed",
+        Some("failed") => "failed",
+        Some("cancelled") => "cancelled",
+        _ => "awaiting",
+    };
+    let worker = Worker {
+        name: text("name").unwrap_or_else(|| id.clone()),
+        task: text("task").unwrap_or_default(),
+        status,
+        config: match some(&summary, "request") {
+            Some(Value::Dict(it)) => it.clone(),
+            _ => Dict::new(),
+        },
+        parent_session_id: text("parent_session_id"),
+        root_session_id: text("root_session_id").unwrap_or_else(|| session_id.clone()),
+        session_id,
+        started_at: run.now_ms(),
+        finished_at: Some(run.now_ms()),
+        result,
+        error: some(&summary, "error").cloned().unwrap_or_default(),
+        running: Value::Nil,
+        waited: false,
+    };
+    let shown = self::summary(&id, &worker);
+    models.workers.0.lock().insert(id, worker);
+    Ok(shown)
 }
 
 fn list_agents(cx: &mut Cx<'_>, _: Args<'_>) -> Result<Value, Fault> {
