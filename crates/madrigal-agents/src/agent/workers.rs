@@ -82,7 +82,8 @@ impl Worker {
 
     /// What it was asked for, as far as it can be written down.
     fn request(&self) -> Value {
-        let kept = self.config.iter().filter(|(key, it)| !it.is_callable() && !matches!(key.as_str(), "tools" | "task"));
+        let kept =
+            self.config.iter().filter(|(key, it)| !it.is_callable() && !matches!(key.as_str(), "tools" | "task"));
         let task = (Str::from("task"), Value::from(self.task.as_str()));
         Value::Dict(kept.map(|(key, it)| (key.clone(), it.clone())).chain([task]).collect())
     }
