@@ -7,6 +7,7 @@ use crate::models::{Models, host};
 use crate::transcript;
 use madrigal_runtime::inbox::{Inbox, InboxHub};
 use madrigal_runtime::sync::{Lock, LockGuard};
+use madrigal_stdlib::concurrency::SessionFields;
 use madrigal_stdlib::process::Commands;
 use madrigal_stdlib::task::SESSION;
 use madrigal_stdlib::{Run, TaskHost, inbox};
@@ -432,6 +433,7 @@ fn trim(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Value, Fault> {
 fn close(cx: &mut Cx<'_>, args: Args<'_>) -> Result<(), Fault> {
     let id = args.string(0);
     Commands::of(&host(cx).run).cancel(&id);
+    host(cx).run.extension(SessionFields::default).0.lock().remove(id.as_str());
     inbox::hub(host(cx)).close_session(&id);
     host(cx).run.tasks.shared.end(&format!("agent_session:{id}"));
     let (_, models) = models(cx);

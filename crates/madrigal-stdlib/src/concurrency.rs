@@ -19,6 +19,7 @@ mod sync;
 mod tasks;
 pub(crate) mod timed;
 
+pub use context::SessionFields;
 pub use channels::{ChannelObject, Produced, channel_of, selected};
 pub use completed::next_completed;
 pub use held::Held;

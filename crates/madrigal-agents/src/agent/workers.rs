@@ -12,6 +12,7 @@ use crate::sessions;
 use crate::tools::entries_of;
 use crate::transport::CallCx;
 use madrigal_runtime::inbox::{InboxHub, NewEntry};
+use madrigal_stdlib::concurrency::SessionFields;
 use madrigal_stdlib::{Run, json};
 use madrigal_vm::{Args, Cx, Dict, Fault, Str, Value};
 use parking_lot::Mutex;
@@ -283,6 +284,13 @@ fn worker_cycle(cx: &mut Cx<'_>, args: Args<'_>) -> Result<Value, Fault> {
     };
     models.sessions.open_child(&run, &hub, &worker.session_id, worker.parent_session_id.as_deref());
     sessions::enter(host(cx), Value::from(worker.session_id.as_str()));
+    let known = vec![
+        ("worker_id", Value::from(id.as_str())),
+        ("agent_name", Value::from(worker.name.as_str())),
+        ("parent_agent_session_id", worker.parent_session_id.as_deref().map_or(Value::Nil, Value::from)),
+        ("root_agent_session_id", Value::from(worker.root_session_id.as_str())),
+    ];
+    run.extension(SessionFields::default).0.lock().insert(worker.session_id.clone(), known);
     let call_cx = call_cx(cx);
     Ok(job(move |asker: Asker| async move {
         let cx = CallCx { asker, ..call_cx };

@@ -4,6 +4,8 @@ use super::host;
 use crate::task::{DEFAULT_KEY, TaskHost, key_of};
 use madrigal_runtime::ExecutorKind;
 use madrigal_vm::{Args, Cx, Dict, Fault, Str, Value};
+use parking_lot::Mutex;
+use std::collections::BTreeMap;
 
 madrigal_vm::builtins! {
     /// Identity, lineage and task-local values of this task.
@@ -19,6 +21,10 @@ madrigal_vm::builtins! {
     /// Removes a task-local value; the previous one or nil.
     "runtime_context_clear" (key: string) -> any = clear;
 }
+
+/// What the runtime context says of the tasks of each agent session, besides its name.
+#[derive(Default)]
+pub struct SessionFields(pub Mutex<BTreeMap<String, Vec<(&'static str, Value)>>>);
 
 /// Fields that only a host or an agent fills.
 const ABSENT: [&str; 15] = [
@@ -67,6 +73,10 @@ fn runtime_context(cx: &mut Cx<'_>, _: Args<'_>) -> Result<Value, Fault> {
     ];
     if let Some(session) = &host.session {
         fields.insert(Str::from("agent_session_id"), Value::from(&**session));
+        let known = host.run.extension(SessionFields::default);
+        for (name, value) in known.0.lock().get(&**session).into_iter().flatten() {
+            fields.insert(Str::from(*name), value.clone());
+        }
     }
     for (name, value) in entries {
         fields.insert(Str::from(name), value);
