@@ -19,9 +19,9 @@ mod sync;
 mod tasks;
 pub(crate) mod timed;
 
-pub use context::SessionFields;
 pub use channels::{ChannelObject, Produced, channel_of, selected};
 pub use completed::next_completed;
+pub use context::SessionFields;
 pub use held::Held;
 pub use shared::SharedState;
 pub use streams::{Items, StreamTask, next_item, next_of_branch, source_of};
