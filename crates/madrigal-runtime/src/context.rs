@@ -28,7 +28,7 @@ pub(crate) type ContextValues = Arc<HashMap<&'static str, Arc<dyn Any + Send + S
 ///             TENANT.set("other".to_owned());
 ///             Ok(inherited)
 ///         })?;
-///         child.await.into_result()
+///         Ok::<_, TaskError>(child.await.into_result()?)
 ///     })
 ///     .await?;
 ///     Ok::<_, TaskError>((seen, TENANT.get()))
